@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config';
+
+/** Slow projects share one machine's engines and ports: their files run one after another. */
+const serial = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['controllers/**/*.spec.ts', 'test/lib/**/*.spec.ts'] } },
+      { test: { name: 'ground', include: ['test/ground/**/*.test.ts'], ...serial } },
+      { test: { name: 'appliance', include: ['test/appliance/**/*.test.ts'], ...serial } },
+      { test: { name: 'pool', include: ['test/pool/**/*.test.ts'], ...serial } },
+    ],
+  },
+});
