@@ -75,7 +75,10 @@ export const MEMBER_LABELS = {
 
 /** The same specification gives the same hash whatever the order of its keys. */
 export function specHash(spec: MemberSpec): string {
-  return createHash('sha256').update(canonical(MemberSpec.parse(spec))).digest('hex').slice(0, 32);
+  return createHash('sha256')
+    .update(canonical(MemberSpec.parse(spec)))
+    .digest('hex')
+    .slice(0, 32);
 }
 
 function canonical(value: unknown): string {
