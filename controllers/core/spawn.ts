@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+import { AppError } from '#core/errors.ts';
+
+export interface SpawnResult {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/**
+ * Runs a program without a shell and collects what it says.
+ *
+ * @param timeoutMs after it the program is killed
+ * @throws AppError `timeout`, or `internal` when the program could not be started
+ */
+export function run(
+  file: string,
+  args: readonly string[],
+  { timeoutMs = 60_000, env, cwd, input }: { timeoutMs?: number; env?: NodeJS.ProcessEnv; cwd?: string; input?: string } = {},
+): Promise<SpawnResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(env ? { env } : {}), ...(cwd ? { cwd } : {}) });
+    let stdout = '';
+    let stderr = '';
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill('SIGKILL');
+    }, timeoutMs);
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(input ?? '');
+    child.on('error', (cause) => {
+      clearTimeout(timer);
+      reject(new AppError('internal', `${file} could not be started: ${cause.message}`, { cause }));
+    });
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      if (late) reject(new AppError('timeout', `${file} ${args[0] ?? ''} did not end within ${timeoutMs} ms`));
+      else resolve({ code: code ?? (signal === null ? 1 : 128), stdout, stderr });
+    });
+  });
+}
