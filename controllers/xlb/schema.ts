@@ -10,7 +10,10 @@ export type Listener = z.infer<typeof Listener>;
 export const hostPattern = z
   .string()
   .max(253)
-  .regex(/^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/, 'use a DNS name, perhaps with "*." before it');
+  .regex(
+    /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/,
+    'use a DNS name, perhaps with "*." before it',
+  );
 
 /** Path prefix of a rule; a whitelist, because it is written into nginx's configuration. */
 export const pathPrefix = z
@@ -22,7 +25,9 @@ export const Algorithm = z.enum(['round_robin', 'least_conn', 'hash']);
 export type Algorithm = z.infer<typeof Algorithm>;
 
 /** What `hash` hashes: the client's address, the request's URI, a header or a cookie. */
-export const hashKey = z.string().regex(/^(ip|uri|header:[A-Za-z0-9-]{1,64}|cookie:[A-Za-z0-9_-]{1,64})$/, 'use ip, uri, header:NAME or cookie:NAME');
+export const hashKey = z
+  .string()
+  .regex(/^(ip|uri|header:[A-Za-z0-9-]{1,64}|cookie:[A-Za-z0-9_-]{1,64})$/, 'use ip, uri, header:NAME or cookie:NAME');
 
 export const ActiveCheck = z.object({
   type: z.enum(['http', 'tcp']).default('tcp'),
@@ -41,7 +46,10 @@ export const TargetGroup = z.object({
   algorithm: Algorithm.default('round_robin'),
   hashKey: hashKey.default('ip'),
   /** Name of the cookie that keeps a client on its peer, or none. */
-  stickyCookie: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/).optional(),
+  stickyCookie: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/)
+    .optional(),
   /** Peers tried for one request, the first included. A request that is not idempotent is never tried twice once it was sent. */
   tries: z.number().int().min(1).max(10).default(3),
   maxFails: z.number().int().min(0).max(100).default(1),
@@ -61,6 +69,7 @@ export const Rule = z.object({
 export type Rule = z.infer<typeof Rule>;
 
 export const Publish = z.object({ hostPort: port, port });
+export type Publish = z.infer<typeof Publish>;
 
 export const LbOptions = z.object({
   connectTimeoutMs: z.number().int().min(50).max(60_000).default(1000),
@@ -158,7 +167,9 @@ export type SidecarStatus = z.infer<typeof SidecarStatus>;
 /** `GET /peers` of a sidecar: every worker's own table. */
 export const SidecarPeers = z.object({
   member: z.string(),
-  workers: z.array(z.object({ worker: z.string(), groups: z.record(z.string(), z.object({ version: z.number().int(), peers: z.array(LivePeer) })) })),
+  workers: z.array(
+    z.object({ worker: z.string(), groups: z.record(z.string(), z.object({ version: z.number().int(), peers: z.array(LivePeer) })) }),
+  ),
 });
 export type SidecarPeers = z.infer<typeof SidecarPeers>;
 

@@ -1,0 +1,95 @@
+import pc from 'picocolors';
+import { type AppError, errorBody } from '#core/errors.ts';
+
+export interface Output {
+  json: boolean;
+  /** The result: one JSON value with `--json`, else `text`. */
+  result(value: unknown, text: () => string): void;
+  /** One JSON value a line, for what is followed. */
+  line(value: unknown, text: string): void;
+  /** What is going on, on stderr; a line that moves on a terminal. */
+  progress(text: string): void;
+  note(text: string): void;
+  error(error: AppError): void;
+}
+
+export interface OutputOptions {
+  json: boolean;
+  stdout: NodeJS.WritableStream & { isTTY?: boolean };
+  stderr: NodeJS.WritableStream & { isTTY?: boolean };
+}
+
+/** stdout is data, stderr is progress and errors; with `--json` stdout is exactly one JSON value, also on failure. */
+export function createOutput({ json, stdout, stderr }: OutputOptions): Output {
+  let moving = false;
+  let lastProgress = '';
+  const endLine = () => {
+    if (moving) stderr.write('\r\u001b[K');
+    moving = false;
+  };
+  return {
+    json,
+    result(value, text) {
+      endLine();
+      const out = json ? JSON.stringify(value) : text();
+      if (out !== '') stdout.write(`${out}\n`);
+    },
+    line(value, text) {
+      endLine();
+      stdout.write(`${json ? JSON.stringify(value) : text}\n`);
+    },
+    progress(text) {
+      if (text === lastProgress) return;
+      lastProgress = text;
+      if (stderr.isTTY) {
+        stderr.write(`\r\u001b[K${text}`);
+        moving = true;
+      } else {
+        stderr.write(`${text}\n`);
+      }
+    },
+    note(text) {
+      endLine();
+      stderr.write(`${text}\n`);
+    },
+    error(error) {
+      endLine();
+      if (json) stdout.write(`${JSON.stringify(errorBody(error))}\n`);
+      else {
+        stderr.write(`${pc.red('error')}: ${error.message}\n`);
+        if (error.hint !== undefined) stderr.write(`  ${pc.dim('→')} ${error.hint}\n`);
+      }
+    },
+  };
+}
+
+/** Columns as wide as their widest cell, two spaces between. */
+export function table(header: string[], rows: (string | number | undefined)[][]): string {
+  const cells = [header, ...rows.map((row) => row.map((cell) => (cell === undefined || cell === '' ? '-' : String(cell))))];
+  const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+export function colourStatus(status: string): string {
+  if (status === 'READY') return pc.green(status);
+  if (status === 'DOWN' || status === 'FAILED') return pc.red(status);
+  return pc.yellow(status);
+}
+
+export function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let size = value;
+  let unit = 0;
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024;
+    unit += 1;
+  }
+  return `${Number(size.toFixed(size < 10 && unit > 0 ? 1 : 0))} ${units[unit]}`;
+}
