@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import type { ConsulClient } from '#core/consul/client.ts';
 import { name } from '#core/names.ts';
+import { parseRecord } from '#pool/record.ts';
 
 /** `udp/53`: a port of the host that a member publishes. */
 export const hostPort = z.string().regex(/^(tcp|udp)\/\d{1,5}$/);
@@ -23,3 +25,24 @@ export const Placement = z.object({
   lostSince: z.string().optional(),
 });
 export type Placement = z.infer<typeof Placement>;
+
+export const PLACEMENTS_PREFIX = 'xcaas/placements/';
+
+export function placementKey(member: string): string {
+  return `${PLACEMENTS_PREFIX}${member}`;
+}
+
+/**
+ * All placements, by one consistent read.
+ *
+ * @throws AppError `invalid` when one cannot be read: what it reserves would be sold twice if it were left out
+ */
+export async function listPlacements(consul: Pick<ConsulClient, 'kv'>): Promise<Placement[]> {
+  const entries = await consul.kv.list(PLACEMENTS_PREFIX, { consistent: true });
+  return entries.map((entry) => parseRecord(Placement, entry));
+}
+
+export async function readPlacement(consul: Pick<ConsulClient, 'kv'>, member: string): Promise<Placement | undefined> {
+  const entry = await consul.kv.get(placementKey(member), { consistent: true });
+  return entry === undefined ? undefined : parseRecord(Placement, entry);
+}
