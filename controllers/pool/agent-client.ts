@@ -195,11 +195,11 @@ export function createAgentClient({ host, port = PORTS.agent, tls, fence }: Agen
 }
 
 /** Gives the client of a host's agent. */
-export type Agents = (host: Pick<HostSpec, 'id' | 'name' | 'address'>) => AgentClient;
+export type Agents = (host: { spec: AgentClientOptions['host'] }) => AgentClient;
 
 /** Clients hold nothing open, so one is made whenever it is needed. */
 export function createAgents(options: Omit<AgentClientOptions, 'host'>): Agents {
-  return (host) => createAgentClient({ ...options, host });
+  return ({ spec }) => createAgentClient({ ...options, host: spec });
 }
 
 /**

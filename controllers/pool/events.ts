@@ -18,8 +18,9 @@ export const PoolEvent = z.object({
   last: z.string().optional(),
   /** `lb/web`, `host/host-a`, … */
   object: z.string(),
-  kind: z.enum(['info', 'warning', 'error']),
   /** One word for programs: `placed`, `host_lost`, … */
+  kind: z.string().regex(/^[a-z0-9_]{1,64}$/),
+  /** Why it was done, in a few words. */
   reason: z.string(),
   sentence: z.string(),
   count: z.number().int().min(1).default(1),
@@ -82,7 +83,7 @@ export function createEvents({ consul, log, now = Date.now }: { consul: PoolCons
         recent.delete(key);
         if (each.dirty) await write(each);
       }
-      const key = JSON.stringify([object, reason, sentence]);
+      const key = JSON.stringify([object, kind, sentence]);
       const before = recent.get(key);
       if (before !== undefined) {
         before.event = { ...before.event, count: before.event.count + 1, last: time };
