@@ -18,7 +18,6 @@ export interface Rendered {
 }
 
 const LUA = '/usr/share/xlb/lua';
-const UNAVAILABLE = '/.xlb/503.html';
 
 /**
  * Pure: the whole nginx.conf of a load balancer, as `images/xlb/sample.conf` shows it. Target groups' peers, their algorithms and checks are no part
@@ -46,7 +45,18 @@ function nginxConf(spec: LbSpec, limits: NginxLimits, generation: Safe): Directi
     line('pcre_jit', fixed('on')),
     line('worker_shutdown_timeout', fixed('3600s')),
     block('events', [], line('worker_connections', number(limits.connections, 'the number of connections'))),
-    block('http', [], lua(), proxying(spec), general(spec), tls(), logging(), controlServer(generation), httpServers(spec).map(server)),
+    block(
+      'http',
+      [],
+      lua(),
+      proxying(spec),
+      general(spec),
+      tls(),
+      logging(),
+      controlServer(generation),
+      unavailableServer(),
+      httpServers(spec).map(server),
+    ),
   ];
 }
 
@@ -55,7 +65,8 @@ function lua(): Directive[] {
   return [
     line('lua_package_path', fixed(`"${LUA}/?.lua;;"`)),
     dict('xlb_tables', '64m'),
-    dict('xlb_state', '16m'),
+    dict('xlb_state', '8m'),
+    dict('xlb_counters', '16m'),
     dict('xlb_workers', '1m'),
     dict('xlb_scratch', '32m'),
     line('lua_max_running_timers', fixed('4096')),
@@ -66,7 +77,13 @@ function lua(): Directive[] {
     line('exit_worker_by_lua_file', fixed(`${LUA}/exit_worker.lua`)),
     line('log_by_lua_file', fixed(`${LUA}/log.lua`)),
     ...['$xlb_cookie', '$xlb_peer', '$xlb_group'].map((variable) => map('""', variable, ['default', '""'])),
-    block('upstream', [fixed('xlb_peers')], line('server', fixed('0.0.0.1:1')), line('balancer_by_lua_file', fixed(`${LUA}/balancer.lua`))),
+    block(
+      'upstream',
+      [fixed('xlb_peers')],
+      line('server', fixed('0.0.0.1:1')),
+      line('balancer_by_lua_file', fixed(`${LUA}/balancer.lua`)),
+      line('balancer_keepalive', fixed('1024')),
+    ),
   ];
 }
 
@@ -94,6 +111,7 @@ function proxying({ options }: LbSpec): Directive[] {
     line('proxy_next_upstream_timeout', fixed('0')),
     line('proxy_next_upstream_tries', fixed('0')),
     line('proxy_redirect', fixed('off')),
+    line('proxy_ignore_headers', ...['Redirect', 'Expires', 'Charset', 'Limit-Rate'].map((name) => fixed(`X-Accel-${name}`))),
     line('proxy_buffer_size', fixed('16k')),
     line('proxy_buffers', fixed('8'), fixed('16k')),
     line('client_max_body_size', number(options.maxBodyBytes, 'maxBodyBytes')),
@@ -175,6 +193,27 @@ function controlServer(generation: Safe): Directive {
   );
 }
 
+/** Where the balancer sends requests of a group that has no peer to try. */
+function unavailableServer(): Directive {
+  return block(
+    'server',
+    [],
+    line('listen', fixed('unix:/run/xlb/503.sock')),
+    line('access_log', fixed('off')),
+    line('root', fixed('/usr/share/xlb/html')),
+    line('error_page', fixed('503'), fixed('/503.html')),
+    block('location', [fixed('/')], line('return', fixed('503'))),
+    block(
+      'location',
+      [fixed('='), fixed('/503.html')],
+      line('internal'),
+      line('default_type', fixed('"text/html; charset=utf-8"')),
+      line('add_header', fixed('Retry-After'), fixed('1'), fixed('always')),
+      line('add_header', fixed('Cache-Control'), fixed('no-store'), fixed('always')),
+    ),
+  );
+}
+
 function server({ listener, host, routes }: ServerPlan): Directive {
   const everything = routes.some((route) => route.path === '/');
   return block(
@@ -183,16 +222,6 @@ function server({ listener, host, routes }: ServerPlan): Directive {
     line('listen', ...listen(listener, host === undefined)),
     ...(listener.proto === 'https' ? [line('http2', fixed('on'))] : []),
     line('server_name', host === undefined ? fixed('_') : word(host, 'a host')),
-    line('error_page', fixed('503'), fixed(UNAVAILABLE)),
-    block(
-      'location',
-      [fixed('='), fixed(UNAVAILABLE)],
-      line('internal'),
-      line('root', fixed('/usr/share/xlb/html')),
-      line('default_type', fixed('text/html')),
-      line('add_header', fixed('Retry-After'), fixed('1'), fixed('always')),
-      line('add_header', fixed('Cache-Control'), fixed('no-store'), fixed('always')),
-    ),
     routes.map(location),
     everything ? [] : [block('location', [fixed('/')], line('return', fixed('404')))],
   );
