@@ -221,7 +221,7 @@ function server({ listener, host, routes }: ServerPlan): Directive {
     [],
     line('listen', ...listen(listener, host === undefined)),
     ...(listener.proto === 'https' ? [line('http2', fixed('on'))] : []),
-    line('server_name', host === undefined ? fixed('_') : word(host, 'a host')),
+    line('server_name', host === undefined ? fixed('_') : word('host', host)),
     routes.map(location),
     everything ? [] : [block('location', [fixed('/')], line('return', fixed('404')))],
   );
@@ -230,8 +230,8 @@ function server({ listener, host, routes }: ServerPlan): Directive {
 function location({ path, group }: Pick<Rule, 'path' | 'group'>): Directive {
   return block(
     'location',
-    [word(path, `the path of a rule`)],
-    line('set', fixed('$xlb_group'), word(group, 'the name of a group')),
+    [word('path', path)],
+    line('set', fixed('$xlb_group'), word('name', group)),
     line('proxy_pass', fixed('http://xlb_peers')),
   );
 }
