@@ -92,7 +92,8 @@ export function allows(role: TokenRole, needed: TokenRole): boolean {
  */
 export async function revokeToken(consul: ConsulClient, which: string): Promise<TokenInfo> {
   const all = await listTokens(consul);
-  const found = all.filter(({ id, name }) => id === which || name === which);
+  const byId = all.filter(({ id }) => id === which);
+  const found = byId.length > 0 ? byId : all.filter(({ name }) => name === which);
   const [token] = found;
   if (token === undefined) throw new AppError('not_found', `there is no token ${which}`, { hint: 'see them all: xcaas token list' });
   if (found.length > 1) {
