@@ -78,6 +78,7 @@ export const LbOptions = z.object({
   /** Largest request body in bytes; 0 = no limit. */
   maxBodyBytes: z.number().int().min(0).default(0),
 });
+export type LbOptions = z.infer<typeof LbOptions>;
 
 export const LbSpec = z.object({
   v: z.literal(1),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import type { HealthCheck, ServiceHealth } from '#core/consul/client.ts';
 import type { GroupTable, Peer, TargetGroup } from '#xlb/schema.ts';
 
@@ -29,14 +29,14 @@ export function readInstances(health: readonly ServiceHealth[]): Reading {
   const counts = new Map<string, number>();
   for (const { service } of health) counts.set(service.id, (counts.get(service.id) ?? 0) + 1);
   for (const { service, node, checks } of health) {
-    const address = service.address === '' ? node.address : service.address;
-    const why = unusableBecause(service.id, address, service.port);
-    if (why !== undefined) {
-      unusable.push(why);
+    const said = service.address === '' ? node.address : service.address;
+    const address = usableAddress(said);
+    if (address === undefined || !Number.isInteger(service.port) || service.port < 1 || service.port > 65535) {
+      unusable.push(`${printable(service.id)} has no IP address and port that can be connected to: ${printable(said)}:${service.port}`);
       continue;
     }
     // Service ids are unique on a node only.
-    const id = counts.get(service.id) === 1 ? service.id : `${node.name}/${service.id}`;
+    const id = peerId(counts.get(service.id) === 1 ? service.id : `${node.name}/${service.id}`);
     const { weight, unweighted } = weightOf(service, checks);
     const { state, silent } = stateOf(service.meta, checks);
     instances.push({
@@ -46,8 +46,8 @@ export function readInstances(health: readonly ServiceHealth[]): Reading {
       weight: Math.max(1, Math.min(MAX_WEIGHT, weight)),
       // A weight of 0 is how Consul says "no new requests".
       state: weight === 0 && state === 'up' ? 'draining' : state,
-      container: service.meta.container_name ?? service.meta.container ?? '',
-      node: node.name,
+      container: printable(service.meta.container_name ?? service.meta.container ?? ''),
+      node: printable(node.name),
       silent,
       unweighted,
     });
@@ -114,7 +114,7 @@ function toPeer({ id, address, port, weight, state, container, node }: Instance)
 function uniqueIds(peers: Peer[]): Peer[] {
   const seen = new Set<string>();
   for (const peer of peers) {
-    if (seen.has(peer.id)) peer.id = `${peer.id}@${endpoint(peer)}`;
+    if (seen.has(peer.id)) peer.id = peerId(`${peer.id}@${endpoint(peer)}`);
     seen.add(peer.id);
   }
   return peers.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
@@ -127,13 +127,28 @@ function canonical(value: unknown): string {
   return `{${entries.map(([key, inner]) => `${key}:${canonical(inner)}`).join(',')}}`;
 }
 
-function unusableBecause(id: string, address: string, port: number): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  if (id === '' || id.length > 512 || /[\u0000-\u001f\u007f]/.test(id))
-    return 'an instance has an id that is empty, too long or not printable';
-  if (isIP(address) === 0) return `${id} has the address "${address.slice(0, 80)}", which is no IP address`;
-  if (!Number.isInteger(port) || port < 1 || port > 65535) return `${id} has no port`;
-  return undefined;
+/** The address in its one spelling, or undefined for what no server can have: names, zones, "this host", multicast. */
+function usableAddress(text: string): string | undefined {
+  const family = isIP(text);
+  if (family === 4) {
+    const first = Number(text.slice(0, text.indexOf('.')));
+    return first > 0 && first < 224 ? text : undefined;
+  }
+  if (family !== 6 || text.includes('%')) return undefined;
+  const { address } = new SocketAddress({ address: text, family: 'ipv6' });
+  return address === '::' || address.includes('.') || address.startsWith('ff') ? undefined : address;
+}
+
+const MAX_ID = 128;
+
+/** Consul's service id as it is when both engines take it, else a name made of it. */
+function peerId(id: string): string {
+  if (/^[\x21-\x7e]{1,128}$/.test(id) && id.length <= MAX_ID) return id;
+  return `${printable(id).replaceAll(' ', '_').slice(0, 96)}~${createHash('sha1').update(id).digest('hex').slice(0, 16)}`;
+}
+
+function printable(text: string): string {
+  return text.slice(0, 200).replace(/[^\x20-\x7e]/g, '?');
 }
 
 const MAINTENANCE = /^_(node|service)_maintenance/;

@@ -1,0 +1,87 @@
+import type { Server } from 'node:https';
+import swagger from '@fastify/swagger';
+import { type FastifyError, type FastifyHttpsOptions, type FastifyInstance, type FastifyServerOptions, fastify } from 'fastify';
+import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { requireTokens } from '#api/auth.ts';
+import type { ApiDeps } from '#api/deps.ts';
+import { containerRoutes } from '#api/routes/containers.ts';
+import { eventRoutes } from '#api/routes/events.ts';
+import { lbChangeRoutes } from '#api/routes/lb-changes.ts';
+import { lbRoutes } from '#api/routes/lbs.ts';
+import { nodeRoutes } from '#api/routes/nodes.ts';
+import { poolRoutes } from '#api/routes/pool.ts';
+import { tokenRoutes } from '#api/routes/tokens.ts';
+import { AppError, errorBody, toAppError } from '#core/errors.ts';
+import type { Logger } from '#core/log.ts';
+
+/** Largest body in bytes: certificates with their chains are the largest that is asked for. */
+export const BODY_LIMIT = 1024 * 1024;
+
+/** A bare fastify application with the errors, limits and validators that all our HTTP has. */
+export function createApp(log: Logger, options: FastifyServerOptions | FastifyHttpsOptions<Server> = {}): FastifyInstance {
+  const app = fastify({ bodyLimit: BODY_LIMIT, ...options, loggerInstance: undefined, logger: false } as FastifyServerOptions);
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.setErrorHandler((thrown: FastifyError, request, reply) => {
+    const error = asAppError(thrown);
+    if (!error.user && error.code !== 'unavailable')
+      log.error({ err: thrown, method: request.method, url: request.url }, 'a request failed');
+    reply.code(error.status).send(errorBody(error));
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const error = new AppError('not_found', `there is no ${request.method} ${request.url.split('?')[0]}`, { hint: 'see /v1/openapi.json' });
+    reply.code(error.status).send(errorBody(error));
+  });
+  return app;
+}
+
+/** The versioned API, as a plugin: `app.register(api, deps)`. */
+export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
+  await root.register(swagger, {
+    openapi: {
+      info: {
+        title: 'xCaaS services',
+        version: deps.version,
+        description: 'Load balancers, databases, caches and file storage on a pool of Docker hosts.',
+      },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  root.addHook('onRequest', async (request) => {
+    if (deps.leading() || request.url.startsWith('/v1/control')) return;
+    const leader = await deps.leader().catch(() => undefined);
+    throw new AppError(
+      'unavailable',
+      leader === undefined ? 'no control replica leads at the moment' : `this control replica does not lead, ${leader} does`,
+      {
+        hint: 'try again in a few seconds',
+      },
+    );
+  });
+  requireTokens(root, deps);
+  root.get('/v1/openapi.json', { config: { role: 'none' }, schema: { hide: true } }, async () => root.swagger());
+  await root.register(poolRoutes, deps);
+  await root.register(nodeRoutes, deps);
+  await root.register(tokenRoutes, deps);
+  await root.register(eventRoutes, deps);
+  await root.register(containerRoutes, deps);
+  await root.register(lbRoutes, deps);
+  await root.register(lbChangeRoutes, deps);
+}
+
+function asAppError(error: FastifyError): AppError {
+  if (error instanceof AppError) return error;
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const [first] = error.validation;
+    const where = (first?.instancePath ?? '').split('/').filter(Boolean).join('.');
+    return new AppError('invalid', `the request is wrong${where === '' ? '' : ` at ${where}`}: ${first?.message ?? 'not understood'}`);
+  }
+  if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return new AppError('too_large', `the body is larger than ${BODY_LIMIT} bytes`, { hint: 'no request needs that much' });
+  }
+  if (typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500)
+    return new AppError('invalid', error.message);
+  return toAppError(error);
+}

@@ -1,0 +1,28 @@
+import type { FastifyReply } from 'fastify';
+import { errorBody, toAppError } from '#core/errors.ts';
+
+/**
+ * Answers with JSON lines as they come. An error after the first line is the last line, in the form all errors have; one before it is an
+ * ordinary error answer.
+ */
+export async function streamLines(reply: FastifyReply, produce: (send: (value: unknown) => void) => Promise<void>): Promise<void> {
+  const { raw } = reply;
+  const send = (value: unknown) => {
+    if (!raw.headersSent) {
+      reply.hijack();
+      raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+    }
+    if (!raw.destroyed) raw.write(`${JSON.stringify(value)}\n`);
+  };
+  try {
+    await produce(send);
+  } catch (error) {
+    if (!raw.headersSent) throw error;
+    raw.write(`${JSON.stringify(errorBody(toAppError(error)))}\n`);
+  }
+  if (!raw.headersSent) {
+    reply.hijack();
+    raw.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  }
+  raw.end();
+}

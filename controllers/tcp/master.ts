@@ -1,0 +1,77 @@
+import { AppError, hasCode } from '#core/errors.ts';
+import { type Processes, parseProc, parseSessions, parseStat, type Session, type StatRow } from '#tcp/parse.ts';
+import { assertOneCommand, exchange } from '#tcp/runtime.ts';
+
+/**
+ * A client of the socket of HAProxy's master process (`haproxy -W -S <path>`, management manual §9.4). The master reloads, and forwards commands to
+ * workers by pid: the only way to reach a replaced worker, whose connections go on after a reload.
+ */
+export interface Master {
+  /** @throws AppError `unavailable`, `timeout` */
+  processes(): Promise<Processes>;
+  /**
+   * Starts a worker with the file as it is now; the answer comes when it serves or has failed, and a failed one leaves the old worker serving.
+   *
+   * @throws AppError `unavailable`, `timeout`: whether it was reloaded is then unknown
+   */
+  reload(): Promise<ReloadAnswer>;
+  /** Servers' counters of a replaced worker; empty when it has ended. */
+  stat(pid: number): Promise<StatRow[]>;
+  sessions(pid: number): Promise<Session[]>;
+  /** Ends connections of a replaced worker by their ids. */
+  shutdownSessions(pid: number, ids: readonly string[]): Promise<void>;
+}
+
+export interface ReloadAnswer {
+  ok: boolean;
+  /** What HAProxy said while it read the file. */
+  output: string;
+}
+
+/** HAProxy tries for two seconds to bind a port that is taken before it gives up. */
+const RELOAD_TIMEOUT_MS = 30_000;
+/** A line of the socket must fit in HAProxy's buffer of 16 KB; a command takes about 50 bytes. */
+const COMMANDS_PER_LINE = 200;
+
+export function createMaster({ socketPath, timeoutMs = 5000 }: { socketPath: string; timeoutMs?: number }): Master {
+  async function inWorker(pid: number, commands: readonly string[]): Promise<string> {
+    const words = commands.map((command) => {
+      assertOneCommand(command);
+      return `@!${pid} ${command}`;
+    });
+    return await exchange(socketPath, `${words.join(';')}\n`, timeoutMs);
+  }
+
+  return {
+    async processes() {
+      return parseProc(await exchange(socketPath, 'show proc\n', timeoutMs));
+    },
+
+    async reload() {
+      const output = await exchange(socketPath, 'reload\n', RELOAD_TIMEOUT_MS);
+      const match = /^Success=([01])\n(?:--\n)?/.exec(output);
+      if (match === null) throw new AppError('unavailable', `HAProxy's master did not say how the reload went: ${output.slice(0, 200)}`);
+      return { ok: match[1] === '1', output: output.slice(match[0].length).trim() };
+    },
+
+    async stat(pid) {
+      return parseStat(await inWorker(pid, ['show stat -1 4 -1']));
+    },
+
+    async sessions(pid) {
+      return parseSessions(await inWorker(pid, ['show sess']));
+    },
+
+    async shutdownSessions(pid, ids) {
+      for (let start = 0; start < ids.length; start += COMMANDS_PER_LINE) {
+        const commands = ids.slice(start, start + COMMANDS_PER_LINE).map((id) => `shutdown session ${id}`);
+        await inWorker(pid, commands);
+      }
+    },
+  };
+}
+
+/** True for an error that says that no HAProxy runs. */
+export function isDown(error: unknown): boolean {
+  return hasCode(error, 'unavailable');
+}

@@ -1,0 +1,85 @@
+import { AppError } from '#core/errors.ts';
+import { serviceName } from '#core/names.ts';
+import { validate } from '#core/validate.ts';
+import { parseListener, parsePublish } from '#xlb/listeners.ts';
+import type { LbDeps } from '#xlb/operations/deps.ts';
+import type { LbSpec } from '#xlb/schema.ts';
+import { createDifference, newSpec } from '#xlb/spec.ts';
+import { specKey } from '#xlb/store.ts';
+
+export interface CreateRequest {
+  name: string;
+  listen?: string[] | undefined;
+  replicas?: number | undefined;
+  network?: string | undefined;
+  publish?: string[] | undefined;
+}
+
+export const DEFAULT_NETWORK = 'xcaas';
+
+/**
+ * Writes the specification of a new load balancer; its members are the controller's business. The same request again changes nothing.
+ *
+ * @throws AppError `invalid`, `usage`; `conflict` showing the difference when the name is taken; `port_taken` naming who has a host port
+ */
+export async function createLb(deps: LbDeps, request: CreateRequest): Promise<LbSpec> {
+  const { store } = deps;
+  const name = validate(serviceName, request.name, `the name ${JSON.stringify(request.name)}`);
+  const listen = request.listen === undefined || request.listen.length === 0 ? ['http:80'] : request.listen;
+  const asked = newSpec({
+    name,
+    replicas: request.replicas ?? (await defaultReplicas(deps)),
+    network: request.network ?? DEFAULT_NETWORK,
+    listeners: listen.map(parseListener),
+    publish: (request.publish ?? []).map(parsePublish),
+  });
+  const present = await store.specs.get(specKey(name), { consistent: true });
+  if (present !== undefined) return existing(present.value, asked, request);
+  await refuseTakenPorts(deps, asked);
+  if (!(await store.specs.cas(specKey(name), asked, 0))) {
+    const winner = await store.spec(name);
+    return existing(winner.value, asked, request);
+  }
+  await deps.events.record({ object: `lb/${name}`, kind: 'info', reason: 'created', sentence: `${name} is to be made` });
+  deps.markDirty(name);
+  return asked;
+}
+
+/** @throws AppError `port_taken` when another load balancer publishes one of the host ports */
+export async function refuseTakenPorts(deps: LbDeps, asked: LbSpec): Promise<void> {
+  if (asked.publish.length === 0) return;
+  for (const name of await deps.store.names()) {
+    if (name === asked.name) continue;
+    const { value: other } = await deps.store.spec(name);
+    const clash = other.publish.find((theirs) => asked.publish.some((ours) => ours.hostPort === theirs.hostPort));
+    if (clash === undefined) continue;
+    throw new AppError('port_taken', `host port ${clash.hostPort} is published by the load balancer ${name} already`, {
+      hint: `publish another one, e.g. --publish ${clash.hostPort + 1}:${clash.port}, or send both through ${name} with rules by host`,
+    });
+  }
+}
+
+/** Two where two hosts can hold them: one may then be lost. */
+async function defaultReplicas(deps: LbDeps): Promise<number> {
+  const usable = (await deps.hosts()).filter((host) => host.alive && !host.spec.drained);
+  return Math.min(2, Math.max(1, usable.length));
+}
+
+function existing(present: LbSpec, asked: LbSpec, request: CreateRequest): LbSpec {
+  if (present.destroyed) {
+    throw new AppError('conflict', `${present.name} is being removed`, { hint: `wait until lb status ${present.name} no longer finds it` });
+  }
+  // What was not asked for is as it is: listeners may have been added since, replicas follow the pool's size at the time.
+  const compare: LbSpec = {
+    ...asked,
+    ...(request.replicas === undefined ? { replicas: present.replicas } : {}),
+    ...(request.listen === undefined || request.listen.length === 0 ? { listeners: present.listeners } : {}),
+    ...(request.network === undefined ? { network: present.network } : {}),
+    ...(request.publish === undefined || request.publish.length === 0 ? { publish: present.publish } : {}),
+  };
+  const difference = createDifference(present, compare);
+  if (difference.length === 0) return present;
+  throw new AppError('conflict', `${present.name} exists with another specification: ${difference.join('; ')}`, {
+    hint: `change it with lb listener, lb rule or lb set, or choose another name`,
+  });
+}

@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import { AppError } from '#core/errors.ts';
+import { httpRequest, type HttpResponse } from '#core/http.ts';
+import { SidecarPeers } from '#xlb/schema.ts';
+
+/** nginx's control interface over its unix socket (images/xlb/README.md). All calls throw AppError `unavailable` or `timeout` when nginx is not there. */
+export interface NginxClient {
+  /**
+   * Hands over a table; returns when every worker runs with it.
+   *
+   * @param text JSON of a `GroupTable`
+   * @returns `stale` when nginx holds this version or a newer one of other content
+   * @throws AppError `timeout` when a worker did not acknowledge, `disk_full` when its dictionary is full, `invalid` when it refused the table
+   */
+  putGroup(group: string, text: string): Promise<'live' | 'stale'>;
+  deleteGroup(group: string): Promise<void>;
+  /** Every worker's own tables. */
+  groups(): Promise<SidecarPeers['workers']>;
+  /** @param text JSON as in `certs.json` @returns as {@link putGroup} */
+  putCerts(text: string): Promise<'live' | 'stale'>;
+  generation(): Promise<Generation>;
+  metrics(): Promise<string>;
+}
+
+const Generation = z.object({ generation: z.string(), workers: z.number().int(), pids: z.array(z.number().int()) });
+export type Generation = z.infer<typeof Generation>;
+
+/** An empty list is an object to some JSON writers. */
+const Workers = SidecarPeers.shape.workers.or(z.object({}).strict().transform((): SidecarPeers['workers'] => []));
+
+/** @param timeoutMs for one call; nginx itself waits for 2 s for its workers */
+export function createNginxClient(socketPath: string, timeoutMs = 5000): NginxClient {
+  const call = (method: string, path: string, body?: string): Promise<HttpResponse> =>
+    httpRequest({ socketPath, method, path, headers: { host: 'xlb', 'content-type': 'application/json' }, timeoutMs, ...(body === undefined ? {} : { body }) });
+  const put = async (path: string, text: string): Promise<'live' | 'stale'> => {
+    const answer = await call('PUT', path, text);
+    if (answer.status === 200) return 'live';
+    if (answer.status === 409) return 'stale';
+    throw refusal(answer, `PUT ${path}`);
+  };
+  const json = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
+    const answer = await call('GET', path);
+    if (answer.status !== 200) throw refusal(answer, `GET ${path}`);
+    return schema.parse(JSON.parse(answer.body.toString('utf8')));
+  };
+  return {
+    // An empty table is sent on purpose only: whoever calls this has corroborated it.
+    putGroup: (group, text) => put(`/groups/${group}?empty=1`, text),
+    async deleteGroup(group) {
+      const answer = await call('DELETE', `/groups/${group}`);
+      if (answer.status !== 200 && answer.status !== 404) throw refusal(answer, `DELETE /groups/${group}`);
+    },
+    groups: () => json('/groups', Workers),
+    putCerts: (text) => put('/certs', text),
+    generation: () => json('/generation', Generation),
+    async metrics() {
+      const answer = await call('GET', '/metrics');
+      if (answer.status !== 200) throw refusal(answer, 'GET /metrics');
+      return answer.body.toString('utf8');
+    },
+  };
+}
+
+const CODES = { 413: 'too_large', 422: 'invalid', 504: 'timeout', 507: 'disk_full' } as const;
+
+function refusal(answer: HttpResponse, what: string): AppError {
+  const code = CODES[answer.status as keyof typeof CODES] ?? 'engine';
+  return new AppError(code, `nginx answered ${what} with ${answer.status}: ${answer.body.toString('utf8').trim().slice(0, 300)}`);
+}
