@@ -57,15 +57,17 @@ export async function swapConfig(options: SwapOptions): Promise<SwapOutcome> {
     });
   }
 
+  const running = await master.processes().then(
+    () => true,
+    (error: unknown) => {
+      if (isDown(error)) return false;
+      throw error;
+    },
+  );
   const before = await readIfThere(configPath);
   if (before !== undefined) await writeFileAtomic(lastGoodPath(configPath), before);
   await rename(next, configPath);
-  try {
-    await master.processes();
-  } catch (error) {
-    if (isDown(error)) return 'staged';
-    throw error;
-  }
+  if (!running) return 'staged';
 
   let why: string;
   try {

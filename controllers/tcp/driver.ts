@@ -184,18 +184,19 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
     const backend = config.backends.find(({ name }) => name === table.backend);
     if (backend === undefined) throw new AppError('internal', `the table of ${table.backend} has no backend`);
     const head = { backend: table.backend, version: table.version };
+    let progress: TableProgress;
     try {
-      const progress = await convergeTable(runtime, backend, table, log);
-      const cuts = backend.onRemoved === 'cut' || backend.onMarkedDown === 'shutdown-sessions';
-      if (cuts) await cutInOldWorkers(master, (at) => mustBeCut(backend, table, at));
-      if (progress.reasons.length > 0)
-        log.info({ ...head, changes: progress.reasons.length, why: progress.reasons.slice(0, 5) }, 'TCP table applied');
-      return { ...head, live: true, ...progress };
+      progress = await convergeTable(runtime, backend, table, log);
     } catch (error) {
       if (!isDown(error)) throw error;
       log.warn({ ...head, err: messageOf(error) }, 'HAProxy does not run; it will start with this table');
       return { ...head, live: false, leaving: [], reasons: [] };
     }
+    const cuts = backend.onRemoved === 'cut' || backend.onMarkedDown === 'shutdown-sessions';
+    if (cuts) await cutInOldWorkers(master, (at) => mustBeCut(backend, table, at));
+    if (progress.reasons.length > 0)
+      log.info({ ...head, changes: progress.reasons.length, why: progress.reasons.slice(0, 5) }, 'TCP table applied');
+    return { ...head, live: true, ...progress };
   }
 
   async function settle(): Promise<TableOutcome[]> {

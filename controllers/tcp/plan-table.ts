@@ -33,6 +33,9 @@ const REMOVABLE_WITHIN = '500ms';
  * - a new address is given while the server takes no new connection, and it is opened when the address has been seen;
  * - a peer that left the table first takes no new connection, and is removed when none is seen any more.
  *
+ * Order within a turn: a backend that drains opens the new peers before it closes old ones, so that no connection finds it without a peer; one that
+ * cuts (a database's) closes the old ones first, so that no two masters are open at once, and waits for removals last.
+ *
  * An empty plan means that HAProxy holds the table, but for peers that leave when their last connection ends. Servers that are as they should be are
  * never named in a step.
  */
@@ -51,8 +54,12 @@ export function planTable(backend: TcpBackend, table: TcpTable, observed: readon
   for (const server of observed) {
     if (!wanted.has(server.server)) steps.push(...leaveSteps(backend, server));
   }
-  return steps;
+  const order = backend.onRemoved === 'cut' ? CLOSE_FIRST : OPEN_FIRST;
+  return steps.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
 }
+
+const CLOSE_FIRST: TableStep['kind'][] = ['close', 'cut', 'drain', 'move', 'watch', 'weigh', 'add', 'open', 'remove'];
+const OPEN_FIRST: TableStep['kind'][] = ['add', 'open', 'watch', 'weigh', 'drain', 'move', 'close', 'cut', 'remove'];
 
 /** Peers that left the table and still have connections. */
 export function leavingPeers(table: TcpTable, observed: readonly ObservedServer[]): { id: string; active: number }[] {
@@ -104,8 +111,11 @@ function leaveSteps(backend: TcpBackend, server: ObservedServer): TableStep[] {
   const remove = [`wait ${REMOVABLE_WITHIN} srv-removable ${at}`, `del server ${at}`];
   const close = `set server ${at} state maint`;
   if (backend.onRemoved === 'cut') {
-    const commands = [close, `shutdown sessions server ${at}`, ...remove];
-    return [{ kind: 'remove', peer, commands, reason: `${peer} left the table; its ${server.active} connections are cut` }];
+    const cut = [close, `shutdown sessions server ${at}`];
+    return [
+      { kind: 'close', peer, commands: cut, reason: `${peer} left the table; its ${server.active} connections are cut` },
+      { kind: 'remove', peer, commands: remove, reason: `${peer} left the table` },
+    ];
   }
   if (server.admin === 'ready') {
     return [{ kind: 'drain', peer, commands: [`set server ${at} state drain`], reason: `${peer} left the table; its connections go on` }];
