@@ -66,9 +66,17 @@ logged() {
   "$@" >>"$LOG" 2>&1 </dev/null || status=$?
   if ((status != 0)); then
     printf '%s       %s failed (exit %d); the end of %s:%s\n' "$YELLOW" "$what" "$status" "$LOG" "$PLAIN" >&2
-    tail -n "+$((from + 1))" "$LOG" | tail -n 15 | sed 's/^/         | /' >&2
+    tail -n "+$((from + 1))" "$LOG" | last_words | sed 's/^/         | /' >&2
   fi
   return "$status"
+}
+
+# The lines of a failure that tell why: BuildKit repeats the whole Dockerfile after them.
+last_words() {
+  local all build
+  all=$(cat)
+  build=$(grep -E '^#[0-9]+ [0-9.]+ .' <<<"$all" || true)
+  tail -n 15 <<<"${build:-$all}"
 }
 
 scratch() {

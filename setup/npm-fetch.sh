@@ -17,17 +17,19 @@ npm_fetch() {
   document=$SCRATCH/${name//\//-}.json
   npm_get "$base" "$base/${name/\//%2f}" "$document" -H 'accept: application/vnd.npm.install-v1+json' ||
     die unavailable "The npm registry does not answer for $name." "Registry: $base (from NPM_CONFIG_REGISTRY, .npmrc, or npm's default)"
-  version=$(grep -oE "\"$major\.[0-9]+\.[0-9]+\":\{" "$document" | tr -d '":{' | sort -V | tail -n 1)
+  # Some registries put blanks between the tokens, npm's own does not. There is no JSON parser on a bare machine.
+  tr -d ' \n\t' <"$document" >"$document.flat"
+  version=$(grep -oE "\"$major\.[0-9]+\.[0-9]+\":\{" "$document.flat" | tr -d '":{' | sort -V | tail -n 1 || true)
   [[ -n $version ]] || die not_found "The npm registry has no $name $major." "Registry: $base"
   # From the version's own entry on, the first tarball and integrity are its own.
-  got=$(grep -oE "\"${version//./\\.}\":\{.*" "$document")
-  tarball=$(grep -oE '"tarball":"[^"]+"' <<<"$got" | head -n 1 | cut -d'"' -f4)
-  integrity=$(grep -oE '"integrity":"sha512-[^"]+"' <<<"$got" | head -n 1 | cut -d'"' -f4)
+  got=$(grep -oE "\"${version//./\\.}\":\{.*" "$document.flat" | cut -c1-20000)
+  tarball=$(grep -oE '"tarball":"[^"]+"' <<<"$got" | head -n 1 | cut -d'"' -f4 || true)
+  integrity=$(grep -oE '"integrity":"sha512-[^"]+"' <<<"$got" | head -n 1 | cut -d'"' -f4 || true)
   [[ -n $tarball && -n $integrity ]] || die unavailable "The npm registry's answer for $name is not understood." "Registry: $base"
   npm_get "$base" "$tarball" "$file" || die unavailable "$name $version could not be fetched." "From: $tarball"
   [[ "sha512-$(sha512sum "$file" | cut -d' ' -f1 | hex_to_base64)" == "$integrity" ]] ||
     die unavailable "$name $version does not match the registry's checksum." "From: $tarball"
-  rm -f "$document"
+  rm -f "$document" "$document.flat"
   note "$name $version"
 }
 
@@ -39,7 +41,7 @@ npm_get() {
   shift 3
   host=${base#*://}
   rc=$SCRATCH/curl-header
-  if [[ ${url#*://} == "${host%%/*}"* ]]; then
+  if [[ ${url#*://} == "${host%%/*}/"* ]]; then
     token=$(npm_setting "//$host/:_authToken" || npm_setting "//$host:_authToken" || true)
   fi
   (umask 077 && if [[ -n $token ]]; then printf 'authorization: Bearer %s\n' "$token"; fi >"$rc")
@@ -79,4 +81,21 @@ npm_registry() {
   fi
   [[ -n $registry ]] || return 1
   printf '%s' "${registry%/}"
+}
+
+# npm_settings: an .npmrc with what of this machine's settings matters to an install elsewhere: registries, credentials, proxies.
+npm_settings() {
+  local file line registry
+  for file in /usr/etc/npmrc /usr/local/etc/npmrc /etc/npmrc "${NPM_CONFIG_USERCONFIG:-$HOME/.npmrc}"; do
+    [[ -r $file ]] || continue
+    while IFS= read -r line || [[ -n $line ]]; do
+      [[ $line =~ ^[[:space:]]*(registry|@[^:=]+:registry|//[^=]+|proxy|https-proxy|noproxy|strict-ssl|always-auth|_auth|_authToken)[[:space:]]*= ]] || continue
+      # Variables are this machine's.
+      while [[ $line =~ ^(.*)\$\{([A-Za-z_][A-Za-z0-9_]*)\}(.*)$ ]]; do line=${BASH_REMATCH[1]}${!BASH_REMATCH[2]:-}${BASH_REMATCH[3]}; done
+      printf '%s\n' "$line"
+    done <"$file"
+  done
+  registry=${NPM_CONFIG_REGISTRY:-${npm_config_registry:-}}
+  if [[ -z $registry ]] && have npm; then registry=$(cd / && npm config get registry 2>/dev/null || true); fi
+  if [[ $registry == http* ]]; then printf 'registry=%s\n' "$registry"; fi
 }
