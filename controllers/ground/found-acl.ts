@@ -60,11 +60,13 @@ export async function foundAcl(options: FoundAclOptions): Promise<FoundAclResult
 
     progress('handing out tokens');
     const consulToken = await mintConsulAgentToken(management, host);
-    await setAgentToken(management, consulToken);
+    const agentToken = await mintAgentToken(management, host);
+    // With the agent's token: control may not change what runs on a host.
+    await setAgentToken(connect(agentToken), consulToken);
     // From here on a server without data joins the others instead of founding a second pool; read at its next start.
     const { gossipKey, servers } = written;
     await writeConsulConfig(paths, { host, gossipKey, servers, bootstrap: false, agentToken: consulToken });
-    await keep(join(paths.tokens, 'agent'), await mintAgentToken(management, host));
+    await keep(join(paths.tokens, 'agent'), agentToken);
     const controlToken = await mintControlToken(management, host);
     await keep(join(paths.tokens, 'control'), controlToken);
 
@@ -88,8 +90,13 @@ async function managementToken(
 ): Promise<string> {
   const control = (await readIfThere(join(paths.tokens, 'control')))?.trim();
   if (control) {
-    const answer = await connect(control).request('GET', '/v1/acl/token/self');
-    if (answer.status === 200) return control;
+    const client = connect(control);
+    // A server that has just been promoted knows no token until it has the pool's records: it says "ACL not found" for some seconds.
+    const works = await waitFor(async () => ((await client.request('GET', '/v1/acl/token/self')).status === 200 ? true : undefined), {
+      timeoutMs: 20_000,
+      intervalMs: 300,
+    });
+    if (works) return control;
   }
   return bootstrapAcl({ consul: anonymous, tokenFile: join(paths.tokens, 'bootstrap'), dataDir: paths.consulData, reset });
 }
