@@ -95,3 +95,19 @@ export type FetchImageAnswer = z.infer<typeof FetchImageAnswer>;
 /** `POST /v1/ground/promote`; `change` is false when the host was a manager already. */
 export const PromoteAnswer = z.object({ change: z.boolean(), sentence: z.string() });
 export type PromoteAnswer = z.infer<typeof PromoteAnswer>;
+
+/** `GET /v1/swarm` of a manager's agent: what a further host needs to join, and who is in. */
+export const SwarmAnswer = z.object({
+  /** `address:port` of this manager. */
+  manager: z.string(),
+  workerToken: z.string(),
+  nodes: z.array(z.object({ id: z.string(), manager: z.boolean(), ready: z.boolean(), address: z.string() })),
+});
+export type SwarmAnswer = z.infer<typeof SwarmAnswer>;
+
+/** `POST /v1/swarm/nodes/:id`: makes a Swarm node a manager. */
+export const SwarmNodeRequest = z.object({ manager: z.literal(true) });
+
+/** `GET /v1/members/:id/logs?lines=N`: the latest lines of a member's container, oldest first. */
+export const LogsAnswer = z.object({ lines: z.array(z.string()) });
+export type LogsAnswer = z.infer<typeof LogsAnswer>;

@@ -17,9 +17,11 @@ import {
   FetchImageRequest,
   type ImageReport,
   ImagesAnswer,
+  LogsAnswer,
   MembersAnswer,
   PromoteAnswer,
   PutMemberAnswer,
+  SwarmAnswer,
 } from '#pool/agent-api.ts';
 import { HostFacts } from '#pool/host.ts';
 import { type MemberReport, MemberRequest } from '#pool/member.ts';
@@ -86,6 +88,12 @@ export interface AgentClient {
   images(options?: CallOptions): Promise<ImageReport[]>;
   fetchImage(request: FetchImageRequest, options?: CallOptions): Promise<FetchImageAnswer>;
   promote(options?: CallOptions): Promise<PromoteAnswer>;
+  /** The latest lines of a member's container, oldest first. */
+  memberLogs(id: string, lines: number, options?: CallOptions): Promise<string[]>;
+  /** Of a Swarm manager: the Swarm's nodes, and what a host needs to join. */
+  swarm(options?: CallOptions): Promise<SwarmAnswer>;
+  /** Of a Swarm manager: makes a node a manager. */
+  promoteSwarmNode(nodeId: string, options?: CallOptions): Promise<void>;
 }
 
 export function createAgentClient({ host, port = PORTS.agent, tls, fence }: AgentClientOptions): AgentClient {
@@ -190,6 +198,12 @@ export function createAgentClient({ host, port = PORTS.agent, tls, fence }: Agen
         body: FetchImageRequest.parse(request),
         ...options,
       }),
+    memberLogs: async (id, lines, options) =>
+      (await call(LogsAnswer, 'GET', `${member(id)}/logs?lines=${lines}`, { timeoutMs: read, ...options })).lines,
+    swarm: (options) => call(SwarmAnswer, 'GET', '/v1/swarm', { timeoutMs: read, ...options }),
+    async promoteSwarmNode(nodeId, options = {}) {
+      expectOk(await send('POST', `/v1/swarm/nodes/${encodeURIComponent(nodeId)}`, change, { manager: true }, options), where);
+    },
     promote: (options) => call(PromoteAnswer, 'POST', '/v1/ground/promote', { timeoutMs: AGENT_DEADLINES_MS.promote, ...options }),
   };
 }

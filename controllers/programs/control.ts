@@ -1,0 +1,160 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { ApiDeps } from '#api/deps.ts';
+import { listen } from '#api/server.ts';
+import { createConsul } from '#core/consul/client.ts';
+import { AppError, toAppError } from '#core/errors.ts';
+import { isRecord } from '#core/http.ts';
+import { holdLeaderLock, type Leadership } from '#core/lock.ts';
+import { createLogger } from '#core/log.ts';
+import { createLoop } from '#core/loop.ts';
+import { hostPaths } from '#core/paths.ts';
+import { waitFor } from '#core/sleep.ts';
+import { VERSION } from '#core/version.ts';
+import { ensureCertificates, tlsMaterial } from '#ground/cert-rotation.ts';
+import { readConsulConfig } from '#ground/consul-config.ts';
+import { readHostRecord } from '#ground/host-record.ts';
+import { createJoinToken } from '#ground/join.ts';
+import { parsePoolKey } from '#ground/seal.ts';
+import { createAgents } from '#pool/agent-client.ts';
+import { poolDuties } from '#pool/duties.ts';
+import { createEvents } from '#pool/events.ts';
+import type { Host } from '#pool/host.ts';
+import { listHosts } from '#pool/hosts.ts';
+import { ensureImage, resolveImage } from '#pool/images.ts';
+import { joinImages } from '#pool/join-images.ts';
+import { createObjectLoops, type ObjectLoops } from '#pool/object-loops.ts';
+import { reconcileLb } from '#xlb/controller.ts';
+import { createLbStore } from '#xlb/store.ts';
+
+/** `control.mjs`: the API and the controllers. Any number of replicas run; the one that holds the lock acts. */
+
+const LEADER_KEY = 'xcaas/control/leader';
+const Leader = z.object({ v: z.literal(1), host: z.string(), address: z.string() });
+
+const log = createLogger({ name: 'control' });
+const paths = hostPaths(process.env.XCAAS_ROOT ?? '');
+const stopping = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.abort());
+
+async function main(): Promise<void> {
+  const self = await readHostRecord(paths.hostFile);
+  if (self === undefined) throw new AppError('not_found', `${paths.hostFile} is missing`, { hint: './xcaas up makes it' });
+  await ensureCertificates(paths, self);
+  const tls = await tlsMaterial(paths, 'control', { log });
+  const poolKeyText = await readFile(paths.poolKey, 'utf8');
+  const poolKey = parsePoolKey(poolKeyText);
+  const caKey = await readFile(join(paths.pki, 'ca.key'), 'utf8');
+  const gossipKey = (await readConsulConfig(paths))?.gossipKey;
+  if (gossipKey === undefined) throw new AppError('not_found', `${paths.consulConfig} holds no gossip key`, { hint: './xcaas up' });
+  const token = (await readFile(join(paths.tokens, 'control'), 'utf8')).trim();
+  const consul = createConsul({ socketPath: paths.consulSocket, token });
+
+  let leadership: Leadership | undefined;
+  let loops: ObjectLoops | undefined;
+  const now = () => new Date();
+  const hosts = () => listHosts(consul, { log });
+  const agent = createAgents({
+    tls: () => tls.current(),
+    fence() {
+      leadership?.check();
+      return leadership?.fence;
+    },
+  });
+  const events = createEvents({ consul, log });
+  const store = createLbStore(consul);
+  const ownHost = async () => {
+    const host = (await hosts()).find((candidate) => candidate.spec.id === self.id);
+    if (host === undefined) throw new AppError('unavailable', `the host ${self.name} is not of the pool any longer`);
+    return host;
+  };
+  const lb = { store, log, hosts, agent, events, poolKey, now, markDirty: (name: string) => loops?.markDirty(name) };
+  const controllerDeps = {
+    ...lb,
+    image: async () => (await resolveImage({ agent }, await ownHost(), `xcaas/xlb:${VERSION}`)).id,
+    ensureImage: async (host: Host, id: string) => {
+      await ensureImage({ agent }, { id, host, hosts: await hosts() });
+    },
+  };
+  const swarm = async () => {
+    const { manager, workerToken } = await agent(await swarmManager(await hosts(), self.id)).swarm();
+    return { manager, token: workerToken };
+  };
+  const apiDeps: ApiDeps = {
+    consul,
+    log,
+    version: VERSION,
+    hosts,
+    agent,
+    lb,
+    now,
+    leading: () => leadership !== undefined,
+    async leader() {
+      const entry = await consul.kv.get(LEADER_KEY);
+      const parsed = entry?.session === undefined ? undefined : Leader.safeParse(JSON.parse(entry.value));
+      return parsed?.success ? parsed.data.host : undefined;
+    },
+    async joinToken() {
+      const managers = (await hosts()).filter((host) => host.spec.manager).map((host) => host.spec.address);
+      const addresses = [self.address, ...managers.filter((address) => address !== self.address)].map((address) => `${address}:7402`);
+      return createJoinToken(consul, { addresses, ca: tls.current().ca }, now());
+    },
+  };
+  const ca = { cert: tls.current().ca, key: caKey };
+  const server = await listen({
+    address: self.address,
+    tls,
+    api: apiDeps,
+    ground: { consul, ca, gossipKey, swarm, poolKey: poolKeyText.trim(), images: joinImages({ agents: agent, ownHost, tls }), log, now },
+  });
+  log.info({ address: self.address, version: VERSION }, 'control listens');
+
+  await holdLeaderLock({
+    consul,
+    key: LEADER_KEY,
+    value: JSON.stringify({ v: 1, host: self.name, address: self.address }),
+    name: `control on ${self.name}`,
+    log,
+    signal: stopping.signal,
+    async lead(lead) {
+      leadership = lead;
+      loops = createObjectLoops({
+        kind: 'lb',
+        consul,
+        log,
+        intervalMs: 10_000,
+        signal: lead.signal,
+        cycle: (name, signal) => reconcileLb(controllerDeps, name, signal),
+      });
+      const duties = createLoop({ name: 'pool', log, intervalMs: 5000, cycle: () => poolDuties({ consul, log, events, hosts, agent }) });
+      duties.start();
+      try {
+        await loops.run();
+      } finally {
+        leadership = undefined;
+        await duties.stop();
+      }
+    },
+  });
+  await server.close();
+  tls.stop();
+  consul.close();
+}
+
+/** This host's own agent when its engine is a Swarm manager, else another one's that is. */
+async function swarmManager(hosts: Host[], self: string): Promise<Host> {
+  const managers = hosts.filter((host) => host.alive && host.facts?.swarmManager);
+  const chosen = managers.find((host) => host.spec.id === self) ?? managers[0];
+  if (chosen === undefined)
+    throw new AppError('unavailable', 'no host of the pool that answers is a manager of the Swarm', { hint: 'xcaas nodes' });
+  return chosen;
+}
+
+// A control that cannot start yet (no Consul, no certificate) is started again by the engine; it says why and leaves.
+const started = await waitFor(() => main().then(() => true), { timeoutMs: 0 }).catch((thrown: unknown) => {
+  const error = toAppError(thrown);
+  log.fatal({ err: isRecord(thrown) ? error : String(thrown), hint: error.hint }, 'control cannot go on');
+  return false;
+});
+process.exit(started === true ? 0 : 1);
