@@ -38,6 +38,8 @@ export interface WatchOptions<T> {
   ratePerSecond?: number;
   /** First and longest wait after an error, in milliseconds. */
   retryMs?: { first: number; max: number };
+  /** Milliseconds beyond the query's own time after which a connection that says nothing is given up. */
+  graceMs?: number;
 }
 
 /**
@@ -50,7 +52,17 @@ export interface WatchOptions<T> {
  * - an answer has a deadline of its own, so that a connection that died without a word is noticed.
  */
 export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
-  const { consul, path, query = {}, signal, log, waitSeconds = 60, ratePerSecond = 20, retryMs = { first: 100, max: 5000 } } = options;
+  const {
+    consul,
+    path,
+    query = {},
+    signal,
+    log,
+    waitSeconds = 60,
+    ratePerSecond = 20,
+    retryMs = { first: 100, max: 5000 },
+    graceMs = ANSWER_GRACE_MS,
+  } = options;
   const bucket = createTokenBucket({ burst: 2, perSecond: ratePerSecond });
   const backoff = createBackoff(retryMs.first, retryMs.max);
   let index = 0;
@@ -63,7 +75,7 @@ export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
       const answer = await consul.request('GET', path, {
         query: { ...query, ...(index > 0 ? { index, wait: `${waitSeconds}s` } : {}) },
         signal,
-        timeoutMs: index > 0 ? waitSeconds * 1000 * (1 + 1 / 16) + ANSWER_GRACE_MS : ANSWER_GRACE_MS,
+        timeoutMs: index > 0 ? waitSeconds * 1000 * (1 + 1 / 16) + graceMs : ANSWER_GRACE_MS,
       });
       if (answer.status !== 200 && answer.status !== 404) throw consulError(answer, path);
       const meta = metaOf(answer);
