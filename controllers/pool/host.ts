@@ -39,8 +39,13 @@ export interface Host {
   reserved: Resources;
 }
 
+/** Names under which constraints also find a host's group and rack: the engine labels that compose files of the pool are written with. */
+const GROUP_LABEL = 'com.alipay.acs.topic.group';
+const RACK_LABEL = 'com.alipay.acs.topic.rack';
+
 /** All labels that constraints see: the engine's, those set through the pool (which win), and the host's own group and rack. */
 export function hostLabels(host: Pick<Host, 'spec' | 'facts'>): Record<string, string> {
   const { spec, facts } = host;
-  return { ...facts?.engineLabels, ...spec.labels, group: spec.group, rack: spec.rack };
+  const own = { group: spec.group, rack: spec.rack, [GROUP_LABEL]: spec.group, [RACK_LABEL]: spec.rack };
+  return { ...facts?.engineLabels, ...spec.labels, ...own };
 }

@@ -113,10 +113,10 @@ export function createFakeKv(): FakeKv {
           const What = run(KV);
           return What === undefined ? [] : [{ OpIndex, What }];
         });
-        if (Errors.length === 0) return { status: 200, headers: {}, body: { Results: [], Errors: null } };
+        if (Errors.length === 0) return { status: 200, headers: {}, text: '', body: { Results: [], Errors: null } };
         store.clear();
         for (const [key, entry] of saved) store.set(key, entry);
-        return { status: 409, headers: {}, body: { Results: null, Errors } };
+        return { status: 409, headers: {}, text: '', body: { Results: null, Errors } };
       });
     },
   };
