@@ -46,7 +46,7 @@ describe('findContainer', () => {
   it('names the hosts that were asked and those that could not be', async () => {
     await expect(findContainer(poolWith([a, { ...b, alive: false }, c], containers, ['host-c']), 'nothing')).rejects.toMatchObject({
       code: 'not_found',
-      message: 'there is no container "nothing" in the pool: asked host-a; could not ask host-b (down), host-c (host host-c: no answer)',
+      message: 'there is no container "nothing" in the pool: asked host-a; could not ask host-b (down), host-c (no answer)',
     });
   });
 

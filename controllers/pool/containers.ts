@@ -56,7 +56,7 @@ async function ask(pool: PoolAccess, host: Host, ref: string): Promise<Answer> {
     const reports = await pool.agent(host).findContainers(ref);
     return { host, found: reports.map((report) => ({ host, report })) };
   } catch (error) {
-    return { host, found: [], silent: messageOf(error) };
+    return { host, found: [], silent: messageOf(error).replace(`host ${host.spec.name}: `, '') };
   }
 }
 

@@ -53,7 +53,7 @@ const Failures = z.object({ Errors: z.array(z.object({ What: z.string() })).min(
  */
 export const PLACEMENT_GUARD = 'xcaas/control/placements';
 
-const MAX_ATTEMPTS = 10;
+const MAX_ATTEMPTS = 20;
 /** Times that an answer may be missing before the caller hears of it; each one has cost a deadline. */
 const MAX_UNKNOWN = 2;
 
