@@ -134,9 +134,13 @@ export function createImages(options: ImagesOptions): Images {
             failures.push(`${host}: ${messageOf(error)}`);
           }
         }
-        throw new AppError('unavailable', `the image ${id} could not be had: ${failures.join('; ') || 'no host to take it from was named'}`, {
-          hint: 'load it on any host of the pool (docker load), then try again',
-        });
+        throw new AppError(
+          'unavailable',
+          `the image ${id} could not be had: ${failures.join('; ') || 'no host to take it from was named'}`,
+          {
+            hint: 'load it on any host of the pool (docker load), then try again',
+          },
+        );
       });
     },
   };

@@ -11,7 +11,17 @@ const TTL_SECONDS = 10;
  *
  * An agent that was restarted goes on with the session of its predecessor, so that its host is not missed for a moment.
  */
-export function createPresence({ consul, hostId, log, version }: { consul: ConsulClient; hostId: string; log: Logger; version: string }): Loop {
+export function createPresence({
+  consul,
+  hostId,
+  log,
+  version,
+}: {
+  consul: ConsulClient;
+  hostId: string;
+  log: Logger;
+  version: string;
+}): Loop {
   const key = `xcaas/hosts/${hostId}/alive`;
   return createLoop({
     name: 'presence',

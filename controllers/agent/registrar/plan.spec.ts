@@ -207,16 +207,19 @@ describe('properties', () => {
     targets,
     drained: fc.uniqueArray(fc.integer({ min: 0, max: 5 }).map((n) => String(n).repeat(64))).map((ids) => new Set(ids)),
   });
+  const service = (id: string, meta: Record<string, string>): AgentService => ({
+    id,
+    name: 'web',
+    address: '1.2.3.4',
+    port: 80,
+    tags: [],
+    meta,
+    weights: { passing: 1, warning: 1 },
+  });
+  const foreignId = fc.constantFrom('other', 'xcaas:h2:000000000000:web:80', 'xcaas:h1:000000000000:web:80');
+  const foreignMeta = fc.constantFrom<Record<string, string>>({}, { xcaas: '0' });
   const foreign = fc.array(
-    fc.record({
-      id: fc.constantFrom('other', 'xcaas:h2:000000000000:web:80', 'xcaas:h1:000000000000:web:80'),
-      name: fc.constant('web'),
-      address: fc.constant('1.2.3.4'),
-      port: fc.constant(80),
-      tags: fc.constant([]),
-      meta: fc.constantFrom({}, { xcaas: '0' }),
-      weights: fc.constant({ passing: 1, warning: 1 }),
-    }),
+    fc.tuple(foreignId, foreignMeta).map(([id, meta]) => service(id, meta)),
     { maxLength: 3 },
   );
 
