@@ -1,5 +1,5 @@
 import { createBackoff } from '#core/backoff.ts';
-import { type AppError, toAppError } from '#core/errors.ts';
+import { AppError, toAppError } from '#core/errors.ts';
 import type { TableContent } from './table.ts';
 
 /** An engine that serves groups: nginx or HAProxy. */
@@ -30,6 +30,7 @@ export function createVersions(start = 0): Versions {
 
 /** One group on its way to one engine. */
 export interface Lane {
+  readonly sink: Sink;
   /** The table that is wanted from now on; the newest wins, those in between are skipped. */
   offer(content: TableContent, hash: string): void;
   /** The engine was found without it, or with something else. */
@@ -40,6 +41,8 @@ export interface Lane {
   error(): AppError | undefined;
   stop(): void;
 }
+
+const MAX_STALE = 5;
 
 export interface LaneOptions {
   sink: Sink;
@@ -64,12 +67,15 @@ export function createLane({ sink, versions, live: known, onLive, onChange }: La
     if (pushing || stopped) return;
     pushing = true;
     clearTimeout(retry);
+    let stale = 0;
     while (wanted !== undefined && wanted.hash !== live?.hash && !stopped) {
       const { content, hash } = wanted;
       const version = versions.next();
       try {
         if ((await sink.put(content, version)) === 'stale') {
           versions.met(await sink.highestVersion());
+          stale += 1;
+          if (stale > MAX_STALE) throw new AppError('engine', `${sink.name} calls every version of ${content.name} old`);
           continue;
         }
         live = { version, hash };
@@ -87,6 +93,7 @@ export function createLane({ sink, versions, live: known, onLive, onChange }: La
   }
 
   return {
+    sink,
     offer(content, hash) {
       wanted = { content, hash };
       if (hash !== live?.hash) void push();

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '#core/errors.ts';
-import { httpRequest, type HttpResponse } from '#core/http.ts';
+import { type HttpResponse, httpRequest } from '#core/http.ts';
 import { SidecarPeers } from '#xlb/schema.ts';
 
 /** nginx's control interface over its unix socket (images/xlb/README.md). All calls throw AppError `unavailable` or `timeout` when nginx is not there. */
@@ -15,23 +15,41 @@ export interface NginxClient {
   putGroup(group: string, text: string): Promise<'live' | 'stale'>;
   deleteGroup(group: string): Promise<void>;
   /** Every worker's own tables. */
-  groups(): Promise<SidecarPeers['workers']>;
+  groups(): Promise<NginxWorker[]>;
   /** @param text JSON as in `certs.json` @returns as {@link putGroup} */
   putCerts(text: string): Promise<'live' | 'stale'>;
   generation(): Promise<Generation>;
   metrics(): Promise<string>;
 }
 
-const Generation = z.object({ generation: z.string(), workers: z.number().int(), pids: z.array(z.number().int()) });
+const pids = z.array(z.number().int());
+const Generation = z.object({
+  /** Structure that the worker which answered was started with. */
+  generation: z.string(),
+  /** Workers of that structure that take requests. */
+  workers: z.number().int(),
+  pids,
+  /** Workers of earlier structures that still end requests or connections. */
+  old: pids,
+});
 export type Generation = z.infer<typeof Generation>;
 
-/** An empty list is an object to some JSON writers. */
-const Workers = SidecarPeers.shape.workers.or(z.object({}).strict().transform((): SidecarPeers['workers'] => []));
+/** `leaving`: a worker of an earlier structure, which ends its connections and follows no table any more. */
+const NginxWorker = SidecarPeers.shape.workers.element.extend({ leaving: z.boolean().default(false) });
+export type NginxWorker = z.infer<typeof NginxWorker>;
+const Groups = z.object({ workers: z.array(NginxWorker) });
 
 /** @param timeoutMs for one call; nginx itself waits for 2 s for its workers */
 export function createNginxClient(socketPath: string, timeoutMs = 5000): NginxClient {
   const call = (method: string, path: string, body?: string): Promise<HttpResponse> =>
-    httpRequest({ socketPath, method, path, headers: { host: 'xlb', 'content-type': 'application/json' }, timeoutMs, ...(body === undefined ? {} : { body }) });
+    httpRequest({
+      socketPath,
+      method,
+      path,
+      headers: { host: 'xlb', 'content-type': 'application/json' },
+      timeoutMs,
+      ...(body === undefined ? {} : { body }),
+    });
   const put = async (path: string, text: string): Promise<'live' | 'stale'> => {
     const answer = await call('PUT', path, text);
     if (answer.status === 200) return 'live';
@@ -50,7 +68,7 @@ export function createNginxClient(socketPath: string, timeoutMs = 5000): NginxCl
       const answer = await call('DELETE', `/groups/${group}`);
       if (answer.status !== 200 && answer.status !== 404) throw refusal(answer, `DELETE /groups/${group}`);
     },
-    groups: () => json('/groups', Workers),
+    groups: async () => (await json('/groups', Groups)).workers,
     putCerts: (text) => put('/certs', text),
     generation: () => json('/generation', Generation),
     async metrics() {

@@ -59,7 +59,9 @@ export function followService(options: ServiceFollowerOptions): ServiceFollower 
   function save(): void {
     saveTimer = undefined;
     const memory: ServiceMemory = { v: 1, service, instances: believed ?? [], ...(emptySince === undefined ? {} : { emptySince }) };
-    options.save(memory).catch((error: unknown) => log.warn({ service, err: messageOf(error) }, 'what Consul says of a service could not be saved'));
+    options
+      .save(memory)
+      .catch((error: unknown) => log.warn({ service, err: messageOf(error) }, 'what Consul says of a service could not be saved'));
   }
 
   function take(health: ServiceHealth[]): void {
