@@ -1,7 +1,7 @@
 import { capacityOf, isBound, milliCpus, showBytes, sumReserved, unboundCpus } from '#pool/capacity.ts';
 import { satisfies, showConstraint } from '#pool/constraints.ts';
 import type { Host } from '#pool/host.ts';
-import type { MemberRequest } from '#pool/placement.ts';
+import type { MemberToPlace } from '#pool/placement.ts';
 import type { Placement } from '#pool/placement-record.ts';
 
 /** One host while a placement is worked out. */
@@ -24,7 +24,7 @@ export interface Square {
 /** What was taken from a square, to give it back. */
 export interface Seat {
   square: Square;
-  member: MemberRequest;
+  member: MemberToPlace;
   cpus: number[];
 }
 
@@ -33,7 +33,7 @@ export interface Board {
   /** Members of services by group and by rack, those on hosts of this pool only. */
   groups: Map<string, number>;
   racks: Map<string, number>;
-  take(member: MemberRequest, square: Square): Seat;
+  take(member: MemberToPlace, square: Square): Seat;
   giveBack(seat: Seat): void;
 }
 
@@ -114,7 +114,7 @@ export function placeKey(service: string, place: string): string {
 }
 
 /** All hard demands of a member, in the order in which a refusal names them. */
-export function filtersOf(member: MemberRequest): Filter[] {
+export function filtersOf(member: MemberToPlace): Filter[] {
   const { service, cpus, memoryBytes, diskBytes, constraints = [], avoidMembersOf = [], hostPorts = [], filters = [] } = member;
   return [
     { kind: 'alive', says: 'alive', always: true, passes: ({ host }) => host.alive && host.facts !== undefined },
@@ -144,7 +144,7 @@ export function filtersOf(member: MemberRequest): Filter[] {
   ];
 }
 
-function roomFilters({ cpus, memoryBytes, diskBytes }: Pick<MemberRequest, 'cpus' | 'memoryBytes' | 'diskBytes'>): Filter[] {
+function roomFilters({ cpus, memoryBytes, diskBytes }: Pick<MemberToPlace, 'cpus' | 'memoryBytes' | 'diskBytes'>): Filter[] {
   const room = (says: string, passes: Filter['passes'], instead: Filter['instead']): Filter => ({
     kind: 'room',
     changes: true,

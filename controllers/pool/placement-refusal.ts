@@ -1,5 +1,5 @@
 import { AppError } from '#core/errors.ts';
-import type { MemberRequest } from '#pool/placement.ts';
+import type { MemberToPlace } from '#pool/placement.ts';
 import { type Board, type Filter, filtersOf, type Square } from '#pool/placement-board.ts';
 
 /** Hosts that are named one by one in a refusal. */
@@ -9,7 +9,7 @@ const NAMED = 5;
  * Says which demand left no host: each filter with how many hosts it left, and what the last ones had instead.
  * `no host for adb-2: 3 hosts, 3 alive, 2 with storage=ssd, 0 with 4 GiB of memory free (host-a has 2.1 GiB, host-b has 1 GiB)`
  */
-export function explainNoHost(member: MemberRequest, board: Board): AppError {
+export function explainNoHost(member: MemberToPlace, board: Board): AppError {
   let left: Square[] = board.squares;
   const parts = [`${left.length} ${left.length === 1 ? 'host' : 'hosts'}`];
   let last: Filter | undefined;

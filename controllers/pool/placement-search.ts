@@ -1,12 +1,12 @@
 import { capacityOf, milliCpus } from '#pool/capacity.ts';
 import { satisfies } from '#pool/constraints.ts';
 import type { Host } from '#pool/host.ts';
-import type { MemberRequest, Strategy } from '#pool/placement.ts';
+import type { MemberToPlace, Strategy } from '#pool/placement.ts';
 import { type Board, type Filter, filtersOf, placeKey, type Seat, type Square } from '#pool/placement-board.ts';
 
 export interface SearchRequest {
   board: Board;
-  members: readonly MemberRequest[];
+  members: readonly MemberToPlace[];
   strategy: Strategy;
   seed: number;
 }
@@ -14,7 +14,7 @@ export interface SearchRequest {
 export type SearchResult =
   | { ok: true; seats: Map<string, { host: Host; cpus: number[]; eligible: number }> }
   /** `stuck` found no host on `board`, which is as full as it was at that moment. */
-  | { ok: false; stuck: MemberRequest; board: Board };
+  | { ok: false; stuck: MemberToPlace; board: Board };
 
 /**
  * Steps of the search. Three members over eight hosts are 585 at the most; a pool where everything fits needs one a member. At 300 hosts
@@ -84,7 +84,7 @@ export function search({ board, members, strategy, seed }: SearchRequest): Searc
 }
 
 interface Plan {
-  member: MemberRequest;
+  member: MemberToPlace;
   /** Squares that pass everything before anything of this request is placed. */
   eligible: Square[];
   changing: Filter[];
@@ -92,7 +92,7 @@ interface Plan {
   wished: Set<Square> | undefined;
 }
 
-function planFor(member: MemberRequest, board: Board): Plan {
+function planFor(member: MemberToPlace, board: Board): Plan {
   const filters = filtersOf(member);
   const eligible = board.squares.filter((square) => filters.every((filter) => filter.passes(square)));
   const soft = (member.constraints ?? []).filter((constraint) => constraint.soft);
@@ -151,14 +151,14 @@ function fewestPairs(counts: number[], more: number): number {
 }
 
 /** Among hosts of one price: smaller is better. */
-function rankOf(member: MemberRequest, square: Square, strategy: Strategy, seed: number): number {
+function rankOf(member: MemberToPlace, square: Square, strategy: Strategy, seed: number): number {
   if (strategy === 'random') return hash(`${seed} ${member.id} ${square.host.spec.id}`);
   const full = fullness(member, square);
   return strategy === 'spread' ? full : -full;
 }
 
 /** Share of the scarcest resource that is taken once the member is there, and the number of members for those that ask for nothing. */
-function fullness(member: MemberRequest, square: Square): number {
+function fullness(member: MemberToPlace, square: Square): number {
   const capacity = capacityOf(square.host.facts);
   const share = (free: number, want: number, all: number) => (all === 0 ? 0 : 1 - (free - want) / all);
   const most = Math.max(
@@ -171,7 +171,7 @@ function fullness(member: MemberRequest, square: Square): number {
   return most + count * 1e-6;
 }
 
-function size(member: MemberRequest): number {
+function size(member: MemberToPlace): number {
   return member.memoryBytes / 2 ** 30 + member.cpus + member.diskBytes / 2 ** 34;
 }
 

@@ -5,7 +5,7 @@ import { parseConstraint } from '#pool/constraints.ts';
 import { parseCpuset } from '#pool/cpuset.ts';
 import type { Host } from '#pool/host.ts';
 import {
-  type MemberRequest,
+  type MemberToPlace,
   type PlacementRequest,
   type PlacementResult,
   type PlannedMember,
@@ -17,7 +17,7 @@ import { testHost, testHostId } from '#test/pool-hosts.ts';
 
 const GIB = 2 ** 30;
 
-function member(id: string, changes: Partial<MemberRequest> = {}): MemberRequest {
+function member(id: string, changes: Partial<MemberToPlace> = {}): MemberToPlace {
   return { id, service: id.replace(/-\d+$/, ''), cpus: 0, memoryBytes: GIB, diskBytes: 0, ...changes };
 }
 
@@ -207,7 +207,7 @@ const memberArb = fc.record({
 const membersArb = (max: number) =>
   fc
     .array(memberArb, { minLength: 1, maxLength: max })
-    .map((all) => all.map((each, n): MemberRequest => ({ ...each, id: `${each.service}-${n + 1}` })));
+    .map((all) => all.map((each, n): MemberToPlace => ({ ...each, id: `${each.service}-${n + 1}` })));
 const strategyArb = fc.constantFrom<Strategy>('spread', 'binpack', 'random');
 const requestArb = fc
   .record({ hosts: hostsArb(5), first: membersArb(3), members: membersArb(4), strategy: strategyArb, seed: fc.nat(1000) })
@@ -306,7 +306,7 @@ describe('place, whatever the pool', () => {
   it('places two members of a service in one group only when no other group has room for either', () => {
     fc.assert(
       fc.property(hostsArb(6), membersArb(2), strategyArb, (hosts, pair, strategy) => {
-        const members = pair.map((each): MemberRequest => ({ ...each, service: 'a' }));
+        const members = pair.map((each): MemberToPlace => ({ ...each, service: 'a' }));
         const result = place({ members, hosts, existing: [], strategy });
         if (!result.ok || result.placements.length < 2) return;
         const groupOf = (id: string) => hosts.find(({ spec }) => spec.id === id)!.spec.group;

@@ -12,7 +12,7 @@ import { type Sharing, sharingOf } from '#pool/placement-sharing.ts';
 export type Strategy = 'spread' | 'binpack' | 'random';
 
 /** A member that needs a host. */
-export interface MemberRequest {
+export interface MemberToPlace {
   id: string;
   /** Members of one service keep away from each other: other groups, then other racks, then other hosts. */
   service: string;
@@ -36,7 +36,7 @@ export interface HostFilter {
 }
 
 export interface PlacementRequest {
-  members: readonly MemberRequest[];
+  members: readonly MemberToPlace[];
   hosts: readonly Host[];
   /** Everything that is placed already, of all services. It is never moved. */
   existing: readonly Placement[];
@@ -148,7 +148,7 @@ function reasonFor(host: Host, eligible: number, strategy: Strategy): string {
   return `${where}: of ${eligible} hosts that can take it, farthest from the other members, then ${how}`;
 }
 
-function findMistake(members: readonly MemberRequest[]): AppError | undefined {
+function findMistake(members: readonly MemberToPlace[]): AppError | undefined {
   if (members.length > MAX_MEMBERS)
     return new AppError('invalid', `${members.length} members at once; at most ${MAX_MEMBERS} can be placed together`);
   const seen = new Set<string>();

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import { drainHost, findHost, hostKey, listHosts, removeHost, setLabels, undrainHost } from '#pool/hosts.ts';
-import type { MemberRequest } from '#pool/placement.ts';
+import type { MemberToPlace } from '#pool/placement.ts';
 import { listPlacements, readPlacement } from '#pool/placement-record.ts';
 import { releasePlacement, reservePlacements } from '#pool/placements.ts';
 import { createFakeKv, type FakeKv } from '#test/fake-kv.ts';
@@ -22,11 +22,11 @@ async function poolOf(...hosts: Host[]): Promise<FakeKv> {
   return consul;
 }
 
-function member(id: string, changes: Partial<MemberRequest> = {}): MemberRequest {
+function member(id: string, changes: Partial<MemberToPlace> = {}): MemberToPlace {
   return { id, service: id.replace(/-\d+$/, ''), cpus: 1, memoryBytes: GIB, diskBytes: 0, ...changes };
 }
 
-function reserve(consul: FakeKv, ...members: MemberRequest[]) {
+function reserve(consul: FakeKv, ...members: MemberToPlace[]) {
   return reservePlacements(consul, { kind: 'lb', members });
 }
 

@@ -2,17 +2,17 @@ import { AppError } from '#core/errors.ts';
 import { guarded, type PoolConsul } from '#pool/guard.ts';
 import type { Host } from '#pool/host.ts';
 import { listHosts } from '#pool/hosts.ts';
-import { type MemberRequest, type PlacementResult, place, type Strategy } from '#pool/placement.ts';
+import { type MemberToPlace, type PlacementResult, place, type Strategy } from '#pool/placement.ts';
 import { listPlacements, Placement, placementKey } from '#pool/placement-record.ts';
 import { parseRecord } from '#pool/record.ts';
 
 export interface ReserveRequest {
   kind: Placement['kind'];
-  members: readonly MemberRequest[];
+  members: readonly MemberToPlace[];
   strategy?: Strategy;
   seed?: number;
   /** Leaves hosts out or adds filters, from the state that is decided on; for affinities. */
-  refine?(hosts: readonly Host[], existing: readonly Placement[]): readonly MemberRequest[];
+  refine?(hosts: readonly Host[], existing: readonly Placement[]): readonly MemberToPlace[];
   now?(): Date;
 }
 
