@@ -1,0 +1,260 @@
+-- One request: which peer it goes to, and what is learned when it ends. This is the hot path: no tables are made for a request that
+-- meets no trouble, and no shared dictionary is touched.
+
+local balancer = require("ngx.balancer")
+local base = require("resty.core.base")
+local clock = require("xlb.clock")
+local ffi = require("ffi")
+local groups_ = require("xlb.groups")
+local health = require("xlb.health")
+local pick = require("xlb.pick")
+
+local _M = {}
+
+local groups = groups_.groups
+local var = ngx.var
+local get_request = base.get_request
+local cast, intptr = ffi.cast, ffi.typeof("intptr_t")
+local set_current_peer = balancer.set_current_peer
+local set_more_tries = balancer.set_more_tries
+local enable_keepalive = balancer.enable_keepalive
+local get_last_failure = balancer.get_last_failure
+local algorithms = pick
+local crc32 = ngx.crc32_long
+
+-- Seconds an idle connection is kept: shorter than the shortest of common servers (Node.js: 5), or requests meet closed connections.
+local IDLE_SECONDS = 4
+local IDLE_REQUESTS = 10000
+
+local NO_PEER = "unix:/run/xlb/503.sock"
+
+-- Upper bounds of the latency buckets, seconds.
+local BOUNDS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
+_M.BOUNDS = BOUNDS
+
+-- By the address of nginx's request, because `ngx.ctx` is lost at an internal redirect and with it the count of what is in flight.
+local requests = {}
+local free, free_count = {}, 0
+
+-- Requests of this worker that are at a peer.
+_M.in_flight = 0
+
+local function acquire()
+  if free_count > 0 then
+    local request = free[free_count]
+    free_count = free_count - 1
+    return request
+  end
+  return { group = false, peer = false, tried = false, since = 0 }
+end
+
+local function release(request)
+  request.group, request.peer, request.tried = false, false, false
+  if free_count < 4096 then
+    free_count = free_count + 1
+    free[free_count] = request
+  end
+end
+
+local function leave(request)
+  local peer = request.peer
+  if peer then
+    peer.active = peer.active - 1
+    request.group.touched = true
+    request.peer = false
+    _M.in_flight = _M.in_flight - 1
+  end
+end
+
+local function choose(group, tried)
+  local algorithm = algorithms[group.algorithm]
+  local key
+  if group.algorithm == "hash" then
+    local text = var[group.hash_var]
+    key = crc32(text and text ~= "" and text or var.remote_addr)
+  end
+  while true do
+    local peer = algorithm(group.good, tried, key)
+    if not peer then
+      return algorithm(group.rest, tried, key)
+    end
+    if not peer.trial or health.take_trial(group, peer) then
+      return peer
+    end
+  end
+end
+
+local function sticky(group)
+  local sid = var[group.cookie_var]
+  local peer = sid and group.by_sid[sid]
+  -- A client of a draining peer stays until the peer leaves the list.
+  if peer and peer.state ~= "down" and peer.check_ok and peer.down_until == 0 then
+    return peer
+  end
+  return nil
+end
+
+local function set_cookie(group, peer)
+  var.xlb_cookie = group.cookie .. "=" .. peer.sid .. "; Path=/; HttpOnly; SameSite=Lax" .. (var.scheme == "https" and "; Secure" or "")
+end
+
+-- The attempt failed although the connection stood and nothing had come back, soon after a request that went well: perhaps a kept
+-- connection at its end.
+local function was_suspect(request, peer, status)
+  if status ~= 502 or request.since - peer.kept > IDLE_SECONDS + 1 then
+    return false
+  end
+  local times = var.upstream_connect_time
+  return times ~= nil and times:sub(-5) == "0.000"
+end
+
+local function first_attempt(key)
+  local stale = requests[key]
+  if stale then
+    leave(stale)
+  end
+  local group = groups[var.xlb_group]
+  if not group then
+    return nil
+  end
+  local peer
+  if group.cookie then
+    peer = sticky(group)
+    if not peer then
+      peer = choose(group, nil)
+      if peer then
+        set_cookie(group, peer)
+      end
+    end
+  else
+    peer = choose(group, nil)
+  end
+  if not peer then
+    group.unserved = group.unserved + 1
+    return nil
+  end
+  local request = stale or acquire()
+  requests[key] = request
+  request.group = group
+  request.tried = false
+  local more = group.tries
+  if more > group.usable then
+    more = group.usable
+  end
+  if peer.state == "draining" then
+    more = more + 1
+  end
+  if more > 1 then
+    set_more_tries(more - 1)
+  end
+  return request, peer
+end
+
+local function next_attempt(request, status)
+  local group, peer = request.group, request.peer
+  leave(request)
+  health.failed(group, peer, was_suspect(request, peer, status))
+  group.retries = group.retries + 1
+  local tried = request.tried or {}
+  request.tried = tried
+  tried[peer] = true
+  local next_peer = choose(group, tried)
+  if next_peer then
+    if group.cookie then
+      set_cookie(group, next_peer)
+    end
+    return next_peer, true
+  end
+  -- nginx grants one more attempt when a kept connection failed. With nobody left untried it goes to the same peer, by a connection
+  -- of its own.
+  if not tried.again then
+    tried.again = true
+    return peer, false
+  end
+  return nil
+end
+
+function _M.balance()
+  local key = tonumber(cast(intptr, get_request()))
+  local failure, status = get_last_failure()
+  local request, peer, keep
+  if not failure then
+    request, peer = first_attempt(key)
+    keep = true
+  else
+    request = requests[key]
+    if request and request.peer then
+      peer, keep = next_attempt(request, status)
+    end
+  end
+  if not peer then
+    if failure then
+      -- Busy: nginx gives up with the failure it had.
+      return ngx.exit(-3)
+    end
+    return set_current_peer(NO_PEER)
+  end
+  local ok, err = set_current_peer(peer.host, peer.port, peer.tag)
+  if not ok then
+    ngx.log(ngx.ERR, "xlb: cannot use ", peer.endpoint, ": ", err)
+    return ngx.exit(-1)
+  end
+  if keep then
+    enable_keepalive(IDLE_SECONDS, IDLE_REQUESTS)
+  end
+  local group = request.group
+  request.peer = peer
+  request.since = clock()
+  peer.active = peer.active + 1
+  peer.requests = peer.requests + 1
+  group.touched = true
+  _M.in_flight = _M.in_flight + 1
+  var.xlb_peer = peer.id
+end
+
+local function bucket(seconds)
+  for i = 1, #BOUNDS do
+    if seconds <= BOUNDS[i] then
+      return i
+    end
+  end
+  return #BOUNDS + 1
+end
+
+function _M.log()
+  local key = tonumber(cast(intptr, get_request()))
+  local request = requests[key]
+  if not request then
+    return
+  end
+  requests[key] = nil
+  local group, peer = request.group, request.peer
+  local status = ngx.status
+  local class = status - status % 100
+  group.requests = group.requests + 1
+  group.classes[class] = (group.classes[class] or 0) + 1
+  if peer then
+    leave(request)
+    local failed = false
+    if status == 502 or status == 504 then
+      local header_time = var.upstream_header_time
+      failed = not header_time or header_time:sub(-1) == "-"
+    end
+    if failed then
+      health.failed(group, peer, was_suspect(request, peer, status))
+    elseif status ~= 499 then
+      local now = clock()
+      local took = now - request.since
+      peer.kept = now
+      peer.latency = peer.latency + took
+      local b = bucket(took)
+      group.buckets[b] = (group.buckets[b] or 0) + 1
+      if peer.bad or peer.suspect then
+        health.succeeded(group, peer, request.since)
+      end
+    end
+  end
+  release(request)
+end
+
+return _M
