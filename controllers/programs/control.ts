@@ -106,7 +106,7 @@ async function main(): Promise<void> {
     address: self.address,
     tls,
     api: apiDeps,
-    ground: { consul, ca, gossipKey, swarm, poolKey: poolKeyText.trim(), images: joinImages({ agents: agent, ownHost, tls }), log, now },
+    ground: { consul, ca, gossipKey, swarm, poolKey: poolKeyText.trim(), images: joinImages({ agent, ownHost, tls }), log, now },
   });
   log.info({ address: self.address, version: VERSION }, 'control listens');
 
