@@ -6,7 +6,6 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { consulError } from '#core/consul/transport.ts';
 import { AppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
-import { isRecord } from '#core/http.ts';
 import { waitFor } from '#core/sleep.ts';
 import { agentRules, consulAgentRules, controlRules, type MemberGrant, memberRules, type Rules } from '#ground/policies.ts';
 
@@ -92,6 +91,20 @@ export async function revokeHostTokens(consul: ConsulClient, hostId: string): Pr
   for (const kind of ['agent', 'consul', 'control']) await dropToken(consul, `xcaas-${kind}-${hostId}`);
 }
 
+/**
+ * Takes the Consul of a host that is gone for good out of gossip, catalog and, if it was a server, raft. Nothing else ever does (see
+ * `consul-config.ts`), so a removed server would count for the quorum for ever.
+ *
+ * @param name the host's name
+ */
+export async function removeConsulNode(consul: ConsulClient, name: string): Promise<void> {
+  const path = `/v1/agent/force-leave/${encodeURIComponent(name)}`;
+  // It answers only after the word has gone round, which takes 5 s and more.
+  const answer = await consul.request('PUT', path, { query: { prune: true }, timeoutMs: 30_000 });
+  const unknown = typeof answer.body === 'string' && answer.body.includes('No node found');
+  if (answer.status !== 200 && !unknown) throw consulError(answer, `removing ${name}`);
+}
+
 function memberPolicy(memberId: string): string {
   return `xcaas-member-${memberId}`;
 }
@@ -116,20 +129,23 @@ async function ensureToken(consul: ConsulClient, name: string, rules: Rules): Pr
 }
 
 async function ensurePolicy(consul: ConsulClient, name: string, rules: Rules): Promise<string> {
-  const body = { Name: name, Description: 'made by xcaas', Rules: JSON.stringify(rules) };
-  const id = await findPolicy(consul, name);
-  const path = id === undefined ? '/v1/acl/policy' : `/v1/acl/policy/${id}`;
-  const answer = await consul.request('PUT', path, { body: id === undefined ? body : { ...body, ID: id } });
-  if (answer.status === 200) return z.object({ ID: z.string() }).parse(answer.body).ID;
-  const found = id ?? (await findPolicy(consul, name));
-  if (found === undefined) throw consulError(answer, `the policy ${name}`);
-  if (id !== undefined) throw consulError(answer, `the policy ${name}`);
-  return found;
+  const wanted = { Name: name, Description: 'made by xcaas', Rules: JSON.stringify(rules) };
+  const before = await findPolicy(consul, name);
+  if (before?.Rules === wanted.Rules) return before.ID;
+  const [path, body] = before === undefined ? ['/v1/acl/policy', wanted] : [`/v1/acl/policy/${before.ID}`, { ...wanted, ID: before.ID }];
+  const answer = await consul.request('PUT', path, { body });
+  if (answer.status === 200) return Policy.parse(answer.body).ID;
+  // Another one made the same at the same time.
+  const after = await findPolicy(consul, name);
+  if (after?.Rules === wanted.Rules) return after.ID;
+  throw consulError(answer, `the policy ${name}`);
 }
 
-async function findPolicy(consul: ConsulClient, name: string): Promise<string | undefined> {
+const Policy = z.object({ ID: z.string(), Rules: z.string() });
+
+async function findPolicy(consul: ConsulClient, name: string): Promise<z.infer<typeof Policy> | undefined> {
   const answer = await consul.request('GET', `/v1/acl/policy/name/${encodeURIComponent(name)}`);
-  if (answer.status === 200 && isRecord(answer.body)) return z.string().parse(answer.body.ID);
+  if (answer.status === 200) return Policy.parse(answer.body);
   if (isAbsent(answer)) return undefined;
   throw consulError(answer, `the policy ${name}`);
 }
@@ -139,7 +155,7 @@ async function dropToken(consul: ConsulClient, name: string): Promise<void> {
   if (token.status !== 200 && !isAbsent(token)) throw consulError(token, `revoking the token ${name}`);
   const policy = await findPolicy(consul, name);
   if (policy === undefined) return;
-  const answer = await consul.request('DELETE', `/v1/acl/policy/${policy}`);
+  const answer = await consul.request('DELETE', `/v1/acl/policy/${policy.ID}`);
   if (answer.status !== 200 && !isAbsent(answer)) throw consulError(answer, `removing the policy ${name}`);
 }
 

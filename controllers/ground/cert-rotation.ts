@@ -6,13 +6,13 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { consulError } from '#core/consul/transport.ts';
-import { AppError, messageOf, toAppError } from '#core/errors.ts';
+import { AppError, messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
-import { expectOk, requestJson } from '#core/http.ts';
 import type { Logger } from '#core/log.ts';
-import { type HostPaths, PORTS } from '#core/paths.ts';
+import type { HostPaths } from '#core/paths.ts';
 import { validate } from '#core/validate.ts';
 import { createKey, isIssuedFor, issue, type KeyPair, needsRenewal, publicKeyOf, type Role } from '#ground/ca.ts';
+import { postToAny } from '#ground/control-client.ts';
 import { ensureFolder, type HostRecord, readHostSpec } from '#ground/host-record.ts';
 import { certificateOf } from '#ground/join.ts';
 import { answerErrors, requirePeer } from '#ground/plugin.ts';
@@ -68,26 +68,21 @@ export interface RenewOptions {
  * @throws AppError `unavailable` when no manager answered, or what one said
  */
 export async function renewCertificate(options: RenewOptions): Promise<boolean> {
-  const { paths, controls, consul, force = false, now = new Date(), port = PORTS.control } = options;
+  const { paths, controls, consul, force = false, now = new Date(), port } = options;
   const { ca, cert, key } = await readMaterial(paths, 'agent');
   if (!force && !needsRenewal(cert, now)) return false;
-  let last = new AppError('unavailable', 'no manager is known that could renew the certificate of this host');
-  for (const host of controls) {
-    try {
-      const reply = await requestJson({
-        ...{ host, port, tls: { ca, cert, key }, timeoutMs: 15_000 },
-        ...{ method: 'POST', path: '/ground/renew', body: {} },
-      });
-      const { certificate } = validate(RenewAnswer, expectOk(reply, `control at ${host}`), `the answer of ${host}`);
-      if (!isIssuedFor(certificate, ca, key)) throw new AppError('internal', `${host} gave a certificate that does not fit this host`);
-      await writeFileAtomic(join(paths.pki, 'host.pem'), certificate, 0o644);
-      if (consul !== undefined) await reloadConsul(consul);
-      return true;
-    } catch (error) {
-      last = toAppError(error);
-    }
-  }
-  throw last;
+  const certificate = await postToAny(controls, '/ground/renew', {
+    material: { ca, cert, key },
+    ...(port === undefined ? {} : { port }),
+    accept(body, host) {
+      const answer = validate(RenewAnswer, body, `the answer of ${host}`);
+      if (isIssuedFor(answer.certificate, ca, key)) return answer.certificate;
+      throw new AppError('internal', `${host} gave a certificate that does not fit this host`);
+    },
+  });
+  await writeFileAtomic(join(paths.pki, 'host.pem'), certificate, 0o644);
+  if (consul !== undefined) await reloadConsul(consul);
+  return true;
 }
 
 /** Makes Consul read its certificate, token and TLS settings again. */

@@ -28,7 +28,7 @@ describe('the configuration of Consul', () => {
     expect(addresses).toEqual({ http: 'unix:///run/xcaas/consul/http.sock' });
     expect(ports).toMatchObject({ dns: -1, grpc: -1, https: -1, serf_wan: -1 });
     expect(ports).not.toHaveProperty('grpc_tls');
-    expect(render({ version: '1.21.3' }).ports).toMatchObject({ grpc_tls: -1 });
+    expect(render({ modern: true }).ports).toMatchObject({ grpc_tls: -1 });
   });
 
   it('expects a first election only while the pool is founded', () => {
@@ -61,8 +61,14 @@ describe('the configuration on disk', () => {
     expect(await writeConsulConfig(paths, input)).toBe(false);
     expect((await stat(join(paths.consulConfig, 'xcaas.json'))).mode & 0o777).toBe(0o600);
     expect((await stat(paths.consulConfig)).mode & 0o777).toBe(0o700);
-    expect(await readConsulConfig(paths)).toEqual({ gossipKey, servers: ['10.0.0.2', 'fd00::3'], bootstrap: true, agentToken: 't' });
+    expect(await readConsulConfig(paths)).toEqual({
+      gossipKey,
+      servers: ['10.0.0.2', 'fd00::3'],
+      bootstrap: true,
+      agentToken: 't',
+      modern: false,
+    });
     expect(await rememberServers(paths, host, ['10.0.0.9', '10.0.0.1'])).toBe(true);
-    expect(await readConsulConfig(paths)).toEqual({ gossipKey, servers: ['10.0.0.9'], bootstrap: true, agentToken: 't' });
+    expect(await readConsulConfig(paths)).toEqual({ gossipKey, servers: ['10.0.0.9'], bootstrap: true, agentToken: 't', modern: false });
   });
 });

@@ -18,9 +18,9 @@ export interface ConsulConfigInput {
   /** True only for the first server of a pool while its records do not exist yet. */
   bootstrap: boolean;
   /** Token that Consul itself enters its node into the catalog with; absent until the ACLs exist. */
-  agentToken?: string;
-  /** Version of the Consul that will read it; see {@link renderConsulConfig}. */
-  version?: string;
+  agentToken?: string | undefined;
+  /** True for Consul 1.14 and later: they have a second gRPC port to close, which older ones refuse to read of. */
+  modern?: boolean;
 }
 
 /** A gossip key, as `consul keygen` makes it. */
@@ -32,7 +32,7 @@ export function createGossipKey(): string {
  * The configuration of a host's Consul, for 1.8.7 and later ones. Which settings matter, and why:
  *
  * - HTTP only on a unix socket that any process on the host may connect to (0666): members run under users of their own. Rights come from tokens, and
- *   without one nothing can be read. DNS, gRPC and WAN gossip are off. Consul 1.14 added a second gRPC port that older ones refuse to read of.
+ *   without one nothing can be read. DNS, gRPC and WAN gossip are off.
  * - A host that is switched off is never taken for one that left: neither signal makes Consul leave, dead servers are not dropped from raft by
  *   themselves (`autopilot`, read when a pool begins), and a failed node is forgotten after 30 days only, or by `xcaas node remove`. So the members of
  *   raft are always those that were decided on, and hosts find together again whatever the order they start in. Clients that left on SIGTERM would
@@ -46,7 +46,7 @@ export function createGossipKey(): string {
  *   become a member of raft by its own word.
  */
 export function renderConsulConfig(input: ConsulConfigInput): Record<string, unknown> {
-  const { host, paths, gossipKey, servers, bootstrap, agentToken, version = '1.8.7' } = input;
+  const { host, paths, gossipKey, servers, bootstrap, agentToken, modern = false } = input;
   const others = [...new Set(servers)].filter((address) => address !== host.address).sort();
   const server = host.manager
     ? {
@@ -70,7 +70,7 @@ export function renderConsulConfig(input: ConsulConfigInput): Record<string, unk
       dns: -1,
       https: -1,
       grpc: -1,
-      ...(atLeast(version, 1, 14) ? { grpc_tls: -1 } : {}),
+      ...(modern ? { grpc_tls: -1 } : {}),
       serf_wan: -1,
       server: PORTS.consulRpc,
       serf_lan: PORTS.consulGossip,
@@ -108,6 +108,7 @@ export function renderConsulConfig(input: ConsulConfigInput): Record<string, unk
 /** The parts of a written configuration that a later one is made with. */
 const Written = z.object({
   encrypt: z.string(),
+  ports: z.object({ grpc_tls: z.number().optional() }),
   retry_join: z.array(z.string()).default([]),
   bootstrap_expect: z.number().optional(),
   acl: z.object({ tokens: z.object({ agent: z.string().optional() }).optional() }),
@@ -118,6 +119,7 @@ export interface WrittenConsulConfig {
   servers: string[];
   bootstrap: boolean;
   agentToken: string | undefined;
+  modern: boolean;
 }
 
 const FILE = 'xcaas.json';
@@ -134,6 +136,7 @@ export async function readConsulConfig(paths: HostPaths): Promise<WrittenConsulC
       servers: written.retry_join.map((address) => address.replace(/^\[(.*)\]$/, '$1')),
       bootstrap: written.bootstrap_expect !== undefined,
       agentToken: written.acl.tokens?.agent,
+      modern: written.ports.grpc_tls !== undefined,
     };
   } catch (cause) {
     throw new AppError('invalid', `${file} was changed by hand and cannot be understood`, { hint: 'restore it from a backup', cause });
@@ -165,11 +168,5 @@ export async function writeConsulConfig(paths: HostPaths, input: Omit<ConsulConf
 export async function rememberServers(paths: HostPaths, host: HostRecord, servers: string[]): Promise<boolean> {
   const written = await readConsulConfig(paths);
   if (written === undefined) return false;
-  const { gossipKey, bootstrap, agentToken } = written;
-  return writeConsulConfig(paths, { host, gossipKey, servers, bootstrap, ...(agentToken === undefined ? {} : { agentToken }) });
-}
-
-function atLeast(version: string, major: number, minor: number): boolean {
-  const [a = 0, b = 0] = version.split('.').map(Number);
-  return a > major || (a === major && b >= minor);
+  return writeConsulConfig(paths, { ...written, host, servers });
 }

@@ -64,8 +64,7 @@ export async function foundAcl(options: FoundAclOptions): Promise<FoundAclResult
     // With the agent's token: control may not change what runs on a host.
     await setAgentToken(connect(agentToken), consulToken);
     // From here on a server without data joins the others instead of founding a second pool; read at its next start.
-    const { gossipKey, servers } = written;
-    await writeConsulConfig(paths, { host, gossipKey, servers, bootstrap: false, agentToken: consulToken });
+    await writeConsulConfig(paths, { ...written, host, bootstrap: false, agentToken: consulToken });
     await keep(join(paths.tokens, 'agent'), agentToken);
     const controlToken = await mintControlToken(management, host);
     await keep(join(paths.tokens, 'control'), controlToken);

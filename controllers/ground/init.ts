@@ -15,6 +15,7 @@ import { createPoolKey, parsePoolKey } from '#ground/seal.ts';
  * Founds a pool on this host, or finishes a founding that was interrupted, or, on a manager of a pool, brings certificates and configuration up
  * to date. Identity, CA and keys are made once and kept.
  *
+ * @param modernConsul true when the host's Consul is 1.14 or later; as before when not given
  * @returns the host's record, and whether Consul's configuration changed (it is read when Consul starts)
  * @throws AppError `conflict` when the host's address or name would change, when it is a plain member of a pool, or when a key that records
  *   or certificates depend on is lost
@@ -22,7 +23,7 @@ import { createPoolKey, parsePoolKey } from '#ground/seal.ts';
 export async function initHost(
   paths: HostPaths,
   wanted: Omit<HostRecord, 'id' | 'manager'>,
-  now = new Date(),
+  { now = new Date(), modernConsul }: { now?: Date; modernConsul?: boolean } = {},
 ): Promise<{ host: HostRecord; consulChanged: boolean }> {
   const before = await readHostRecord(paths.hostFile);
   if (before !== undefined) await assertSameHost(paths, before, wanted);
@@ -52,7 +53,8 @@ export async function initHost(
     servers: written?.servers ?? [],
     // Until the ACLs exist nobody else can be of this pool; `acl` takes it away (see foundAcl).
     bootstrap: written?.bootstrap ?? true,
-    ...(written?.agentToken === undefined ? {} : { agentToken: written.agentToken }),
+    agentToken: written?.agentToken,
+    modern: modernConsul ?? written?.modern ?? false,
   });
   return { host, consulChanged };
 }

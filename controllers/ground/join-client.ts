@@ -3,11 +3,11 @@ import https from 'node:https';
 import { join } from 'node:path';
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
-import { expectOk, requestJson } from '#core/http.ts';
-import { type HostPaths, PORTS } from '#core/paths.ts';
+import type { HostPaths } from '#core/paths.ts';
 import { validate } from '#core/validate.ts';
 import { createKey, fingerprint, isIssuedFor, publicKeyOf } from '#ground/ca.ts';
 import { writeConsulConfig } from '#ground/consul-config.ts';
+import { type ControlAddress, parseAddress, postToControl } from '#ground/control-client.ts';
 import { ensureFolder, HostRecord, readHostRecord, writeHostRecord } from '#ground/host-record.ts';
 import { decodeJoinToken, JoinAnswer, type JoinRequest, type SwarmJoin } from '#ground/join.ts';
 
@@ -17,11 +17,11 @@ export interface JoinOptions {
   host: Omit<HostRecord, 'id' | 'manager'>;
   /** Told what is being done, a sentence at a time. */
   progress?: (sentence: string) => void;
+  /** Where control listens when the token's addresses do not say; 7402. */
   port?: number;
+  /** True when this host's Consul is 1.14 or later, see {@link writeConsulConfig}. */
+  modernConsul?: boolean;
 }
-
-/** Longest wait for control's answer, in milliseconds: it asks Swarm and Consul for it. */
-const ANSWER_MS = 30_000;
 
 /**
  * The joining side: makes this host's key, proves the pool by the CA's fingerprint in the token, and writes what control hands out. May be
@@ -31,7 +31,7 @@ const ANSWER_MS = 30_000;
  *   pool, `unavailable` when none answers, and what control says (`token_used`, `token_expired`, …)
  */
 export async function joinPool(options: JoinOptions): Promise<{ host: HostRecord; swarm: SwarmJoin }> {
-  const { paths, host, progress = () => undefined, port = PORTS.control } = options;
+  const { paths, host, progress = () => undefined, modernConsul = false } = options;
   const token = decodeJoinToken(options.token);
   const before = await readHostRecord(paths.hostFile);
   await assertMayJoin(paths, before, token.ca);
@@ -43,26 +43,29 @@ export async function joinPool(options: JoinOptions): Promise<{ host: HostRecord
   await writeFileAtomic(keyFile, key, 0o600);
   await writeHostRecord(paths.hostFile, record);
 
-  const { address, ca } = await findPool(token.addresses, token.ca, port, progress);
+  const { address, ca } = await findPool(
+    token.addresses.map((text) => parseAddress(text, options.port)),
+    token.ca,
+    progress,
+  );
   await writeFileAtomic(join(paths.pki, 'ca.pem'), ca, 0o644);
   const { manager: _, ...self } = record;
   const body: JoinRequest = { v: 1, secret: token.secret, host: self, publicKey: publicKeyOf(key) };
-  progress(`asking ${address} to take this host in`);
-  const reply = await requestJson({ host: address, port, tls: { ca }, method: 'POST', path: '/join', body, timeoutMs: ANSWER_MS });
-  const answer = validate(JoinAnswer, expectOk(reply, `control at ${address}`), `the answer of ${address}`);
+  progress(`asking ${address.host} to take this host in`);
+  const answer = validate(JoinAnswer, await postToControl(address, '/join', body, { ca }), `the answer of ${address.host}`);
   if (!isIssuedFor(answer.certificate, ca, key)) {
-    throw new AppError('internal', `${address} gave a certificate that is not for this host's key`);
+    throw new AppError('internal', `${address.host} gave a certificate that is not for this host's key`);
   }
-  await accept(paths, answer);
+  await accept(paths, answer, modernConsul);
   progress(`this host is ${answer.host.name} of the pool now`);
   return { host: answer.host, swarm: answer.swarm };
 }
 
-async function accept(paths: HostPaths, answer: JoinAnswer): Promise<void> {
+async function accept(paths: HostPaths, answer: JoinAnswer, modern: boolean): Promise<void> {
   const { host, gossipKey, servers, tokens } = answer;
   await ensureFolder(paths.tokens, 0o700);
   await writeFileAtomic(join(paths.tokens, 'agent'), `${tokens.agent}\n`, 0o600);
-  await writeConsulConfig(paths, { host, gossipKey, servers, bootstrap: false, agentToken: tokens.consul });
+  await writeConsulConfig(paths, { host, gossipKey, servers, bootstrap: false, agentToken: tokens.consul, modern });
   await writeHostRecord(paths.hostFile, host);
   // Last: a host with a certificate is a host that has joined.
   await writeFileAtomic(join(paths.pki, 'host.pem'), answer.certificate, 0o644);
@@ -84,30 +87,29 @@ async function assertMayJoin(paths: HostPaths, before: HostRecord | undefined, w
 }
 
 async function findPool(
-  addresses: string[],
+  addresses: ControlAddress[],
   wantedCa: string,
-  port: number,
   progress: (sentence: string) => void,
-): Promise<{ address: string; ca: string }> {
+): Promise<{ address: ControlAddress; ca: string }> {
   const failures: AppError[] = [];
   for (const address of addresses) {
-    progress(`asking ${address} for the pool's CA`);
+    progress(`asking ${address.host} for the pool's CA`);
     try {
-      const ca = await fetchCa(address, port);
+      const ca = await fetchCa(address);
       if (fingerprint(ca) === wantedCa) return { address, ca };
-      failures.push(new AppError('forbidden', `${address} is not of the pool that this token is for`));
+      failures.push(new AppError('forbidden', `${address.host} is not of the pool that this token is for`));
     } catch (error) {
       failures.push(error instanceof AppError ? error : new AppError('unavailable', messageOf(error), { cause: error }));
     }
   }
   const worst = failures.find((failure) => hasCode(failure, 'forbidden')) ?? failures[0];
   throw new AppError(worst?.code ?? 'unavailable', failures.map(({ message }) => message).join('; '), {
-    hint: `port ${port} of these hosts must be reachable from here`,
+    hint: 'control listens on port 7402 of the managers: it must be reachable from here',
   });
 }
 
 /** The one request that trusts nobody: what it brings is held against the fingerprint before it is used. */
-function fetchCa(host: string, port: number): Promise<string> {
+function fetchCa({ host, port }: ControlAddress): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (why: string) => reject(new AppError('unavailable', `${host}:${port} cannot be asked for the pool's CA: ${why}`));
     const request = https.get({ host, port, path: '/join/ca', rejectUnauthorized: false, timeout: 10_000, agent: false }, (answer) => {

@@ -2,16 +2,16 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { ConsulClient } from '#core/consul/client.ts';
-import { AppError, toAppError } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
-import { expectOk, requestJson } from '#core/http.ts';
 import type { Logger } from '#core/log.ts';
-import { type HostPaths, PORTS } from '#core/paths.ts';
+import type { HostPaths } from '#core/paths.ts';
 import { validate } from '#core/validate.ts';
 import { mintControlToken } from '#ground/acl.ts';
 import type { KeyPair } from '#ground/ca.ts';
 import { ensureCertificates } from '#ground/cert-rotation.ts';
 import { readConsulConfig, writeConsulConfig } from '#ground/consul-config.ts';
+import { postToAny } from '#ground/control-client.ts';
 import { ensureFolder, type HostRecord, listHosts, readHostRecord, readHostSpec, writeHostRecord } from '#ground/host-record.ts';
 import { answerErrors, requirePeer } from '#ground/plugin.ts';
 
@@ -61,24 +61,16 @@ export async function promotionRoutes(app: FastifyInstance, deps: PromotionRoute
  *
  * @param controls addresses of managers, tried in this order
  */
-export async function fetchPromotion(paths: HostPaths, controls: string[], port: number = PORTS.control): Promise<Promotion> {
+export async function fetchPromotion(paths: HostPaths, controls: string[], port?: number): Promise<Promotion> {
   const [ca, cert, key] = await Promise.all(['ca.pem', 'host.pem', 'host.key'].map((name) => readIfThere(join(paths.pki, name))));
   if (ca === undefined || cert === undefined || key === undefined) {
     throw new AppError('not_found', 'this host is of no pool', { hint: 'let it join one: ./xcaas join TOKEN' });
   }
-  let last = new AppError('unavailable', 'no manager is known that could promote this host');
-  for (const host of controls) {
-    try {
-      const reply = await requestJson({
-        ...{ host, port, tls: { ca, cert, key }, timeoutMs: 15_000 },
-        ...{ method: 'POST', path: '/ground/promotion', body: {} },
-      });
-      return validate(Promotion, expectOk(reply, `control at ${host}`), `the answer of ${host}`);
-    } catch (error) {
-      last = toAppError(error);
-    }
-  }
-  throw last;
+  return postToAny(controls, '/ground/promotion', {
+    material: { ca, cert, key },
+    ...(port === undefined ? {} : { port }),
+    accept: (body, host) => validate(Promotion, body, `the answer of ${host}`),
+  });
 }
 
 /**
@@ -108,9 +100,7 @@ export async function applyPromotion(
   await put(paths.poolKey, `${promotion.poolKey.trim()}\n`);
   await put(join(paths.tokens, 'control'), `${promotion.controlToken}\n`);
   if ((await ensureCertificates(paths, host, { now })).length > 0) change = true;
-  const { gossipKey, agentToken } = written;
-  const config = { host, gossipKey, servers: promotion.servers, bootstrap: false, ...(agentToken === undefined ? {} : { agentToken }) };
-  if (await writeConsulConfig(paths, config)) change = true;
+  if (await writeConsulConfig(paths, { ...written, host, servers: promotion.servers, bootstrap: false })) change = true;
   // Last: what says that this host is a manager is true only when the rest is there.
   await writeHostRecord(paths.hostFile, host);
   return { change, host };

@@ -10,9 +10,9 @@ import { applyPromotion, fetchPromotion } from '#ground/promote.ts';
 
 /** `host.mjs`: what setup runs on a host, in a container of the control image, before and around the programs that stay. */
 
-const USAGE = `host.mjs init --name N --address A [--group G] [--rack R] [--label k=v]...
+const USAGE = `host.mjs init --name N --address A [--group G] [--rack R] [--label k=v]... [--consul-version V]
 host.mjs acl [--profile-out FILE] [--reset]
-host.mjs join TOKEN --name N --address A [--group G] [--rack R] [--label k=v]...
+host.mjs join TOKEN --name N --address A [--group G] [--rack R] [--label k=v]... [--consul-version V]
 host.mjs promote`;
 
 const OPTIONS = {
@@ -21,6 +21,7 @@ const OPTIONS = {
   group: { type: 'string' },
   rack: { type: 'string' },
   label: { type: 'string', multiple: true },
+  'consul-version': { type: 'string' },
   'profile-out': { type: 'string' },
   reset: { type: 'boolean' },
 } as const;
@@ -35,7 +36,7 @@ async function main(argv: string[]): Promise<unknown> {
   if (rest.length > (verb === 'join' ? 1 : 0)) throw usage(`there is one word too many: ${rest.at(-1)}`);
   switch (verb) {
     case 'init': {
-      const { host, consulChanged } = await initHost(paths, self(values, await readHostRecord(paths.hostFile)));
+      const { host, consulChanged } = await initHost(paths, selfOf(values, await readHostRecord(paths.hostFile)), consulOf(values));
       return { ...host, consulChanged };
     }
     case 'acl': {
@@ -44,7 +45,8 @@ async function main(argv: string[]): Promise<unknown> {
     }
     case 'join': {
       if (first === undefined) throw usage('join needs a token');
-      const { swarm, host } = await joinPool({ paths, token: first, host: self(values, await readHostRecord(paths.hostFile)), progress });
+      const self = selfOf(values, await readHostRecord(paths.hostFile));
+      const { swarm, host } = await joinPool({ paths, token: first, host: self, progress, ...consulOf(values) });
       return { swarm, host };
     }
     case 'promote': {
@@ -67,11 +69,19 @@ function parse(argv: string[]) {
 }
 
 /** What is not said stays as it was. */
-function self(values: ReturnType<typeof parse>['values'], before: HostRecord | undefined): Omit<HostRecord, 'id' | 'manager'> {
+function selfOf(values: ReturnType<typeof parse>['values'], before: HostRecord | undefined): Omit<HostRecord, 'id' | 'manager'> {
   const { name, address, group = before?.group ?? 'default', rack = before?.rack ?? 'default', label = [] } = values;
   if (!name || !address) throw usage('--name and --address are needed');
   const labels = { ...before?.labels, ...Object.fromEntries(label.map(parseLabel)) };
   return { name: name.toLowerCase(), address, group, rack, labels };
+}
+
+/** From 1.14 on, Consul has a port more to close. */
+function consulOf({ 'consul-version': version }: ReturnType<typeof parse>['values']): { modernConsul?: boolean } {
+  if (version === undefined) return {};
+  const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
+  if (major === undefined || minor === undefined) throw usage(`--consul-version takes a version such as 1.8.7, not "${version}"`);
+  return { modernConsul: Number(major) > 1 || Number(minor) >= 14 };
 }
 
 function parseLabel(text: string): [string, string] {

@@ -8,6 +8,7 @@ import { type AppError, hasCode } from '#core/errors.ts';
 import { requestJson } from '#core/http.ts';
 import { silentLogger } from '#core/log.ts';
 import { waitFor } from '#core/sleep.ts';
+import { removeConsulNode } from '#ground/acl.ts';
 import { createCa, fingerprint, issuePair, type KeyPair } from '#ground/ca.ts';
 import { renewCertificate, renewRoutes, tlsMaterial } from '#ground/cert-rotation.ts';
 import { readConsulConfig, rememberServers } from '#ground/consul-config.ts';
@@ -262,6 +263,14 @@ describe('a pool', () => {
       }
       expect((await servers()).map(({ Address }) => Address).sort()).toEqual(all.map(({ address }) => `${address}:8300`));
     }
+  });
+
+  it('forgets a server that is removed, and only then', async () => {
+    await all[2]!.kill();
+    await removeConsulNode(consul, 'host-2');
+    await removeConsulNode(consul, 'never-there');
+    const two = await waitFor(async () => ((await servers()).length === 2 ? true : undefined), { timeoutMs: 60_000, intervalMs: 500 });
+    expect(two).toBe(true);
   });
 
   async function keyOf(): Promise<{ publicKey: string }> {
