@@ -1,4 +1,4 @@
-import { AppError } from '#core/errors.ts';
+import { AppError, hasCode } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
 import { observeServers } from '#tcp/observe.ts';
@@ -27,15 +27,22 @@ export async function convergeTable(runtime: Runtime, backend: TcpBackend, table
   for (let turn = 0; turn < MAX_TURNS; turn += 1) {
     // The first turns follow at once; later ones give what is under way in HAProxy some time.
     if (turn > 2) await sleep(2 ** turn);
-    const observed = await observeServers(runtime, backend.name);
-    const steps = planTable(backend, table, observed);
-    if (steps.length === 0) return { leaving: leavingPeers(table, observed), reasons };
-    reasons.push(...steps.map((step) => step.reason));
-    const commands = steps.flatMap((step) => step.commands);
-    const replies = await runtime.execute(commands);
-    refused = replies.flatMap((reply, index) => (reply.ok ? [] : [`${commands[index]}: ${reply.text}`]));
-    if (refused.length > 0) log.debug({ backend: backend.name, refused: refused.slice(0, 5) }, 'HAProxy refused commands; looking again');
+    try {
+      const observed = await observeServers(runtime, backend.name);
+      const steps = planTable(backend, table, observed);
+      if (steps.length === 0) return { leaving: leavingPeers(table, observed), reasons };
+      reasons.push(...steps.map((step) => step.reason));
+      const commands = steps.flatMap((step) => step.commands);
+      const replies = await runtime.execute(commands);
+      refused = replies.flatMap((reply, index) => (reply.ok ? [] : [`it refuses ${commands[index]}: ${reply.text}`]));
+    } catch (error) {
+      // A conversation that broke off is like a refusal: what came of it is seen in the next turn.
+      if (!hasCode(error, 'engine')) throw error;
+      refused = [error.message];
+    }
+    if (refused.length > 0)
+      log.debug({ backend: backend.name, refused: refused.slice(0, 5) }, 'HAProxy did not do all of it; looking again');
   }
-  const why = refused[0] === undefined ? '' : `; it refuses ${refused[0]}`;
+  const why = refused[0] === undefined ? '' : `: ${refused[0]}`;
   throw new AppError('engine', `HAProxy does not take version ${table.version} of the table of ${backend.name}${why}`);
 }

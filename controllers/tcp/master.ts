@@ -7,12 +7,12 @@ import { assertOneCommand, exchange } from '#tcp/runtime.ts';
  * workers by pid: the only way to reach a replaced worker, whose connections go on after a reload.
  */
 export interface Master {
-  /** @throws AppError `unavailable`, `timeout` */
+  /** @throws AppError `unavailable` when no master runs, `engine`, `timeout` */
   processes(): Promise<Processes>;
   /**
    * Starts a worker with the file as it is now; the answer comes when it serves or has failed, and a failed one leaves the old worker serving.
    *
-   * @throws AppError `unavailable`, `timeout`: whether it was reloaded is then unknown
+   * @throws AppError `unavailable`, `engine`, `timeout`: whether it was reloaded is then unknown
    */
   reload(): Promise<ReloadAnswer>;
   /** Servers' counters of a replaced worker; empty when it has ended. */
@@ -39,18 +39,18 @@ export function createMaster({ socketPath, timeoutMs = 5000 }: { socketPath: str
       assertOneCommand(command);
       return `@!${pid} ${command}`;
     });
-    return await exchange(socketPath, `${words.join(';')}\n`, timeoutMs);
+    return await exchange(socketPath, `${words.join(';')};quit\n`, timeoutMs);
   }
 
   return {
     async processes() {
-      return parseProc(await exchange(socketPath, 'show proc\n', timeoutMs));
+      return parseProc(await exchange(socketPath, 'show proc;quit\n', timeoutMs));
     },
 
     async reload() {
       const output = await exchange(socketPath, 'reload\n', RELOAD_TIMEOUT_MS);
       const match = /^Success=([01])\n(?:--\n)?/.exec(output);
-      if (match === null) throw new AppError('unavailable', `HAProxy's master did not say how the reload went: ${output.slice(0, 200)}`);
+      if (match === null) throw new AppError('engine', `HAProxy's master did not say how the reload went: ${output.slice(0, 200)}`);
       return { ok: match[1] === '1', output: output.slice(match[0].length).trim() };
     },
 

@@ -6,7 +6,7 @@ describe('what HAProxy prints', () => {
   it('servers', () => {
     const header =
       '# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord';
-    const rows = ['2 be.b 1 s1 127.0.0.1 2 8 10 10 1 1 0 2 6 0 0 1 - 30001 -', '2 be.b 2 s2 ::1 0 1 5 5 0 1 0 0 2 0 0 1 - 30003 -'];
+    const rows = ['2 be.b 1 s1 127.0.0.1 2 12 10 10 1 1 0 2 6 0 0 1 - 30001 -', '2 be.b 2 s2 ::1 0 5 5 5 0 1 0 0 2 0 0 1 - 30003 -'];
     expect(parseServersState(`1\n${header}\n${rows.join('\n')}\n`)).toEqual([
       { proxy: 'be.b', server: 's1', address: '127.0.0.1', port: 30001, operational: 2, admin: 'drain', weight: 10, checked: true },
       { proxy: 'be.b', server: 's2', address: '::1', port: 30003, operational: 0, admin: 'maint', weight: 5, checked: false },

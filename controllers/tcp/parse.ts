@@ -14,7 +14,8 @@ export interface ServerState {
   checked: boolean;
 }
 
-const MAINT_BITS = 0x01 | 0x02 | 0x04 | 0x20;
+/** Not 0x04: it only remembers that the file said `disabled`, whatever was ordered since. */
+const MAINT_BITS = 0x01 | 0x02 | 0x20;
 const DRAIN_BITS = 0x08 | 0x10;
 /** CHK_ST_ENABLED of HAProxy's check state. */
 const CHECK_ENABLED = 0x04;
