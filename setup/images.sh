@@ -103,7 +103,7 @@ docker_build() {
   for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
     if [[ -n ${!variable:-} ]]; then options+=(--build-arg "$variable"); fi
   done
-  options+=(--network host --build-arg "VERSION=$VERSION" --label "$INPUTS_LABEL=$hash" --label xcaas.kind=image -t "$tag")
+  options+=(--network host --build-arg "VERSION=$VERSION" --label "$INPUTS_LABEL=$hash" --label "xcaas.image=$name" -t "$tag")
   if builder_is_buildkit; then
     # The engine's own builder sees the engine's own images; another builder chosen with `docker buildx use` would not.
     export DOCKER_BUILDKIT=1 BUILDX_BUILDER=default
