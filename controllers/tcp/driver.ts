@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError, messageOf } from '#core/errors.ts';
+import { AppError, messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { run } from '#core/spawn.ts';
@@ -172,8 +172,13 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
     if (before !== undefined) refuseStale(before, table, allowEmpty);
     const outcome = await converge(table);
     if (before === undefined || before.version < table.version) {
-      tables.set(table.backend, table);
-      await Promise.all([store.saveTable(table), writeFileAtomic(configPath, render(config, tables))]);
+      const next = new Map(tables).set(table.backend, table);
+      await saved(`version ${table.version} of the table of ${table.backend}`, [
+        store.saveTable(table),
+        writeFileAtomic(configPath, render(config, next)),
+      ]);
+      // Only now: the same table again then tries once more to save it.
+      known = Promise.resolve({ config, tables: next });
     }
     return outcome;
   }
@@ -274,6 +279,16 @@ async function checkWithHaproxy(path: string): Promise<{ ok: boolean; output: st
   // The file says `quiet`, so that the reason is told only with -V.
   const { code, stdout, stderr } = await run('haproxy', ['-V', '-c', '-f', path], { timeoutMs: 30_000 });
   return { ok: code === 0, output: `${stdout}\n${stderr}` };
+}
+
+/** @throws AppError that says that `what` is in force, but would be lost with a restart */
+async function saved(what: string, writes: Promise<void>[]): Promise<void> {
+  try {
+    await Promise.all(writes);
+  } catch (cause) {
+    const error = toAppError(cause);
+    throw new AppError(error.code, `${what} is live but could not be saved: ${error.message}`, { hint: error.hint, cause });
+  }
 }
 
 /** Runs what it is given one after another. */

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sleep, waitFor } from '#core/sleep.ts';
 import type { TcpBackend, TcpPeer } from '#tcp/schema.ts';
@@ -17,7 +19,15 @@ describe('the endpoints of the TCP part', () => {
     { name: 'db', onMarkedDown: 'shutdown-sessions', onRemoved: 'cut' },
     { name: 'many' },
     { name: 'checked', maxFails: 3, check: { type: 'tcp', path: '/', intervalMs: 200, timeoutMs: 200, rise: 1, fall: 1 } },
+    { name: 'http', check: { type: 'http', path: '/health', intervalMs: 200, timeoutMs: 200, rise: 1, fall: 1 } },
   ];
+  let idleTimeoutMs = 86_400_000;
+  /** A change of the structure that touches nobody. */
+  async function reload() {
+    idleTimeoutMs -= 1000;
+    const listeners = backends.map(({ name }) => ({ port: port(name), backend: name, address: '127.0.0.1' }));
+    expect(await haproxy.driver.applyConfig({ listeners, backends, idleTimeoutMs })).toBe('reloaded');
+  }
   const peer = (id: string, echo: Echo, change: Partial<TcpPeer> = {}) => ({ id, address: '127.0.0.1', port: echo.port, ...change });
   async function apply(backend: string, peers: (Partial<TcpPeer> & { id: string; address: string; port: number })[], how = {}) {
     const version = (versions.get(backend) ?? 0) + 1;
@@ -37,8 +47,7 @@ describe('the endpoints of the TCP part', () => {
     for (const { name } of backends) ports.set(name, await freePort());
     await haproxy.driver.prepare();
     await haproxy.start();
-    const listeners = backends.map(({ name }) => ({ port: port(name), backend: name, address: '127.0.0.1' }));
-    expect(await haproxy.driver.applyConfig({ listeners, backends })).toBe('reloaded');
+    await reload();
   });
   afterAll(async () => {
     await haproxy?.stop();
@@ -102,7 +111,7 @@ describe('the endpoints of the TCP part', () => {
       await haproxy.driver.settle();
       return (await live('rr')).peers.length === 2;
     });
-  });
+  }, 300_000);
 
   it('drains: no new connection, the old one goes on, its end is seen', async () => {
     const [a, b] = echoes as [Echo, Echo];
@@ -138,14 +147,41 @@ describe('the endpoints of the TCP part', () => {
     await Promise.all(clients.map((client) => client.close()));
   });
 
-  it('keeps a client on its peer by hash, also after the peers are named in another order by a new worker', async () => {
-    const peers = echoes.map((echo, index) => peer(`peer-${index}`, echo));
+  it('keeps a client on its peer by hash: also in a new worker, with peers in another order, and after one has moved', async () => {
+    const clients = Array.from({ length: 60 }, (_, index) => `127.0.9.${index + 1}`);
+    const mapping = async () => {
+      const reached: string[] = [];
+      for (const from of clients) {
+        const client = await open(port('hash'), from);
+        reached.push(client.peer);
+        await client.close();
+      }
+      return reached.join('');
+    };
+    const [a, b, c, d] = echoes as [Echo, Echo, Echo, Echo];
+    const peers = [peer('1', a), peer('2', b), peer('3', c)];
     await apply('hash', peers);
-    const reached = await sample(port('hash'), 20);
-    expect(reached.size).toBe(1);
+    const first = await mapping();
+    expect(new Set(first).size).toBe(3);
     await apply('hash', [], { allowEmpty: true });
     await apply('hash', [...peers].reverse());
-    expect([...(await sample(port('hash'), 20)).keys()]).toEqual([...reached.keys()]);
+    expect(await mapping()).toBe(first);
+
+    await apply('hash', [peers[0]!, peers[1]!, peer('3', d)]);
+    const moved = await mapping();
+    expect(moved).not.toContain('c');
+    await reload();
+    expect(await mapping()).toBe(moved);
+  });
+
+  it('moves a peer to another address without a new name', async () => {
+    const [a, b] = echoes as [Echo, Echo];
+    await apply('rr', [peer('x', a)]);
+    const client = await open(port('rr'));
+    await apply('rr', [peer('x', b)]);
+    expect(Object.fromEntries(await sample(port('rr'), 10))).toEqual({ b: 10 });
+    expect(await client.ping()).toBe(true);
+    await client.close();
   });
 
   it('cuts the connections of a frozen peer at once', async () => {
@@ -211,6 +247,27 @@ describe('the endpoints of the TCP part', () => {
     ]);
     await within(10_000, async () => (await live('checked')).peers.find(({ id }) => id === 'later')?.healthy === false);
     expect((await live('checked')).live).toBe(true);
+    await reload();
+    const known = (await live('checked')).peers.filter(({ healthy }) => !healthy).map(({ id }) => id);
+    expect(known.sort()).toEqual(['dead', 'later']);
+  });
+
+  it('asks a peer over HTTP whether it is well', async () => {
+    let status = 200;
+    const server = createHttpServer((_, response) => response.writeHead(status).end());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      await apply('http', [{ id: 'web', address: '127.0.0.1', port: (server.address() as AddressInfo).port }]);
+      const healthy = async () => (await live('http')).peers[0]?.healthy;
+      expect(await healthy()).toBe(true);
+      status = 500;
+      await within(10_000, async () => !(await healthy()));
+      status = 204;
+      await within(10_000, async () => (await healthy()) === true);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
   });
 
   it('serves the last known table when HAProxy is started again and nobody drives it', async () => {

@@ -142,10 +142,13 @@ export interface Client {
   close(): Promise<void>;
 }
 
-/** @throws when no server said its name within 5 s */
-export function open(port: number): Promise<Client> {
+/**
+ * @param localAddress the address of loopback to come from
+ * @throws when no server said its name within 5 s
+ */
+export function open(port: number, localAddress = '127.0.0.1'): Promise<Client> {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect({ port, host: '127.0.0.1', localAddress });
     let pending = '';
     let heard: ((line: string) => void) | undefined;
     const timer = setTimeout(() => fail(new Error('no greeting within 5 s')), 5000);
