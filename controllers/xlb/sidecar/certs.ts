@@ -63,7 +63,8 @@ function checkPair(pair: z.infer<typeof Pair>, now: Date): { wrong?: string; war
     return { wrong: `the certificate of ${name} cannot be read`, hosts: [] };
   }
   try {
-    if (!certificate.checkPrivateKey(createPrivateKey(pair.key))) return { wrong: `the key of ${name} is not its certificate's`, hosts: [] };
+    if (!certificate.checkPrivateKey(createPrivateKey(pair.key)))
+      return { wrong: `the key of ${name} is not its certificate's`, hosts: [] };
   } catch {
     return { wrong: `the key of ${name} cannot be read`, hosts: [] };
   }

@@ -27,6 +27,7 @@ export interface SidecarPaths {
   /** What Consul last said of each service: the sidecar's own memory. */
   services: string;
   haproxySocket: string;
+  haproxyMaster: string;
   haproxyState: string;
 }
 
@@ -53,6 +54,7 @@ export function sidecarPaths(root = ''): SidecarPaths {
     tables: join(state, 'tables'),
     services: join(state, 'services'),
     haproxySocket: join(run, 'haproxy.sock'),
+    haproxyMaster: join(run, 'haproxy-master.sock'),
     haproxyState: join(state, 'haproxy'),
   };
 }

@@ -31,6 +31,8 @@ const Generation = z.object({
   pids,
   /** Workers of earlier structures that still end requests or connections. */
   old: pids,
+  /** Version of the certificates it holds, 0 = none. */
+  certs: z.number().int().default(0),
 });
 export type Generation = z.infer<typeof Generation>;
 

@@ -38,7 +38,6 @@ function nginxConf(spec: LbSpec, limits: NginxLimits, generation: Safe): Directi
   return [
     line('load_module', fixed('modules/ndk_http_module.so')),
     line('load_module', fixed('modules/ngx_http_lua_module.so')),
-    line('user', fixed('xlb')),
     line('worker_processes', number(limits.workers, 'the number of workers')),
     line('pid', fixed('/run/xlb/nginx.pid')),
     line('error_log', fixed('stderr'), fixed('notice')),

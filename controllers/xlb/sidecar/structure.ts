@@ -55,14 +55,14 @@ export function createStructure(options: StructureOptions): Structure {
 
   async function apply(rendered: Rendered, workers: number): Promise<'unchanged' | 'reloaded' | 'staged'> {
     const running = await generation().catch(() => undefined);
-    const before = await current();
-    if (running?.generation === rendered.generation && before === rendered.generation) {
+    const before = await linkTarget(join(folder, 'current'));
+    if (running?.generation === rendered.generation && generationIn(before) === rendered.generation) {
       await markGood(rendered.generation);
       return 'unchanged';
     }
     await mkdir(folder, { recursive: true, mode: 0o755 });
     await stage(rendered);
-    await point('current', rendered.generation);
+    await point('current', folderOf(rendered.generation));
     if (running === undefined) return 'staged';
     try {
       reloadedAt = now();
@@ -117,29 +117,30 @@ export function createStructure(options: StructureOptions): Structure {
     });
   }
 
+  /** @param before what `current` led to: a generation, or the folder that the image's supervisor starts nginx with when there is none */
   async function rollBack(before: string | undefined, running: string, workers: number): Promise<void> {
     // What ran before this attempt is better known than what the link said.
-    const good = (await exists(running)) ? running : before;
-    if (good === undefined) return;
-    log.warn({ generation: good }, 'going back to the last good configuration');
-    await point('current', good);
+    const target = (await exists(running)) ? folderOf(running) : before;
+    if (target === undefined) return;
+    log.warn({ folder: target }, 'going back to the last good configuration');
+    await point('current', target);
     const seen = await generation().catch(() => undefined);
-    if (seen?.generation === good && seen.workers >= workers) return;
+    if (seen?.generation === running && seen.workers >= workers) return;
     await reload().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'nginx could not be told to go back'));
   }
 
   async function markGood(name: string): Promise<void> {
     if (generationIn(await linkTarget(join(folder, 'last-good'))) === name) return;
-    await point('last-good', name);
+    await point('last-good', folderOf(name));
     for (const entry of await readdir(folder)) {
       if (/^(gen|draft)-/.test(entry) && entry !== folderOf(name)) await rm(join(folder, entry), { recursive: true, force: true });
     }
   }
 
-  async function point(link: 'current' | 'last-good', name: string): Promise<void> {
+  async function point(link: 'current' | 'last-good', target: string): Promise<void> {
     const temporary = join(folder, `.${link}.${process.pid}`);
     await rm(temporary, { force: true });
-    await symlink(folderOf(name), temporary);
+    await symlink(target, temporary);
     await rename(temporary, join(folder, link));
     await syncFolder(folder);
   }
