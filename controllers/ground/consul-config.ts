@@ -42,8 +42,8 @@ export function createGossipKey(): string {
  * - Connections over the unix socket all count as one client, so the limit is for the whole host: every watch holds one.
  * - ACLs: what no rule allows is denied. While no server can be reached, rights already looked up go on (`extend-cache`), else a quorum that is
  *   lost would stop the agents too.
- * - TLS on RPC, checked on both sides, and only a certificate for {@link CONSUL_SERVER_NAME} may speak as a server: a host that is a client cannot
- *   become a member of raft by its own word.
+ * - TLS on RPC, checked on both sides, and only a certificate for {@link CONSUL_SERVER_NAME} may speak as a server. A client that calls itself a
+ *   server all the same is listed in raft, as one without a vote that gets no records.
  */
 export function renderConsulConfig(input: ConsulConfigInput): Record<string, unknown> {
   const { host, paths, gossipKey, servers, bootstrap, agentToken, modern = false } = input;

@@ -11,7 +11,7 @@ import { waitFor } from '#core/sleep.ts';
 import { removeConsulNode } from '#ground/acl.ts';
 import { createCa, fingerprint, issuePair, type KeyPair } from '#ground/ca.ts';
 import { renewCertificate, renewRoutes, tlsMaterial } from '#ground/cert-rotation.ts';
-import { readConsulConfig, rememberServers } from '#ground/consul-config.ts';
+import { readConsulConfig, rememberServers, writeConsulConfig } from '#ground/consul-config.ts';
 import { foundAcl } from '#ground/found-acl.ts';
 import { hostSpecKey, readHostRecord } from '#ground/host-record.ts';
 import { initHost } from '#ground/init.ts';
@@ -217,6 +217,23 @@ describe('a pool', () => {
     expect((await post({})).status).toBe(403);
     const removed = await issuePair({ ca, cn: '11111111-1111-4111-8111-111111111111', role: 'agent', addresses: [] });
     expect(await post(removed)).toMatchObject({ status: 403, body: { error: { hint: expect.stringContaining('join-token') } } });
+  });
+
+  it('does not let a host become a server by its own word', async () => {
+    const host = all[2]!;
+    const written = (await readConsulConfig(host.paths))!;
+    const record = (await readHostRecord(host.paths.hostFile))!;
+    await writeConsulConfig(host.paths, { ...written, host: { ...record, manager: true } });
+    await host.kill();
+    await host.start({ waitForLeader: false });
+    // Longer than a server that may be one takes to become a voter (server_stabilization_time, and a round of autopilot).
+    await new Promise((resolve) => setTimeout(resolve, 15_000));
+    expect((await servers()).filter(({ Voter }) => Voter)).toHaveLength(1);
+    await consul.kv.put('xcaas/marker', 'still writes');
+    await host.kill();
+    await rm(host.paths.consulData, { recursive: true, force: true });
+    await writeConsulConfig(host.paths, { ...written, host: record });
+    await host.start();
   });
 
   it('makes managers of those it decided on, and of no others', async () => {
