@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ContainerInspectInfo } from 'dockerode';
 import { type Docker, isNotFound } from '#core/docker.ts';
@@ -159,22 +159,30 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
   async function createFresh(spec: MemberSpec, values: Record<string, string>): Promise<void> {
     const isNew = (await store.get(spec.id)) === undefined;
     await expectPortsFree(docker, spec.publish);
-    const { id, owner } = await create(spec, spec.id);
+    let id: string | undefined;
     try {
-      await handOver(spec, values, owner);
+      const created = await create(spec, spec.id);
+      id = created.id;
+      await handOver(spec, values, created.owner);
       // Kept before it runs: after a crash in between, the agent finishes by itself.
       await remember(spec, values);
       await start(id, spec);
     } catch (error) {
-      await discard(id);
-      if (isNew) {
-        // Refused here, it may be placed elsewhere: it must not come to life on this host later.
-        await store.remove(spec.id);
-        await secrets.forget(spec.id);
-        await rm(join(paths.secretsRun, spec.id), { recursive: true, force: true });
-      }
+      if (id !== undefined) await discard(id);
+      // Refused here, it may be placed elsewhere: it must not come to life on this host later.
+      if (isNew) await forget(spec);
       throw error;
     }
+  }
+
+  async function forget(spec: MemberSpec): Promise<void> {
+    await store.remove(spec.id);
+    await secrets.forget(spec.id);
+    const folders = memberFolders(spec, paths);
+    await rm(folders.secrets, { recursive: true, force: true });
+    await rm(folders.run, { recursive: true, force: true });
+    // Only what is empty: data that an earlier member of that name left is kept.
+    for (const folder of [...Object.values(folders.volumes), join(paths.volumes, spec.id)]) await rmdir(folder).catch(() => undefined);
   }
 
   /** The next container is created beside the old one first: what the engine would refuse is refused while the old one still runs. */
