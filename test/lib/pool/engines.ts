@@ -1,12 +1,12 @@
 import { getuid } from 'node:process';
-import { setTimeout as after } from 'node:timers/promises';
 import { AppError } from '#core/errors.ts';
+import { sleep } from '#core/sleep.ts';
 import { hostFiles, type Machine, makeDisk } from './engine.ts';
 import { PoolHost } from './host.ts';
 import { keepTemplate, loadImages, machineDocker, templateKey, useTemplate } from './images.ts';
 import { freeSubnet, makeBridge, uplinkMtu } from './network.ts';
 import { cutPower, removePool, sweepPools } from './remove.ts';
-import { claimId, type PoolState, thisProcess, writeState } from './state.ts';
+import { claimId, type PoolState, poolDir, thisProcess, writeState } from './state.ts';
 import { formSwarm } from './swarm.ts';
 
 export interface HostOptions {
@@ -40,7 +40,7 @@ export interface Engines {
   /** Cuts the power of several hosts in one moment. */
   kill(hosts: readonly PoolHost[]): void;
   /** Cuts the power of all these hosts in one moment, then switches them on in this order, `pauseMs` apart, and waits until all engines answer. */
-  powerCycle(hosts: readonly PoolHost[], options?: { pauseMs?: number }): Promise<void>;
+  powerCycle(hosts: readonly PoolHost[], options?: { pauseMs?: number; offMs?: number }): Promise<void>;
   /** Removes every trace of the pool. Also done when the program ends in any way it can notice; else by the next pool's start. */
   stop(): void;
 }
@@ -92,7 +92,7 @@ export async function startEngines({ hosts = 3, images = [], mtu = uplinkMtu(), 
         images,
         list.map((host) => host.docker),
       );
-      await keepTemplate(key, hostFiles(id, list[0]!.name).dockerData);
+      await keepTemplate(key, hostFiles(id, list[0]!.name).dockerData, poolDir(id));
     }
     if (swarm !== false) await formSwarm(list, { managers: swarm === true ? 1 : swarm });
   } catch (error) {
@@ -119,11 +119,11 @@ export async function startEngines({ hosts = 3, images = [], mtu = uplinkMtu(), 
         list.filter((host) => host.power === 'on').map((host) => host.docker),
       ),
     kill,
-    async powerCycle(cycled, { pauseMs = 0 } = {}) {
+    async powerCycle(cycled, { pauseMs = 0, offMs } = {}) {
       kill(cycled.filter((host) => host.power !== 'off'));
       for (const [at, host] of cycled.entries()) {
-        if (at > 0) await after(pauseMs);
-        await host.boot({ wait: false });
+        if (at > 0) await sleep(pauseMs);
+        await host.boot({ wait: false, ...(offMs === undefined ? {} : { offMs }) });
       }
       await Promise.all(cycled.map((host) => host.ready()));
     },

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { AppError } from '#core/errors.ts';
-import { bridgeName, hostAddress, netnsName, netnsPath, portName } from './network.ts';
+import { hostAddress, netnsName, netnsPath, portName } from './network.ts';
+import { pause } from './processes.ts';
 import { tool } from './tools.ts';
 
 /** What is wrong with a host's network, as wished; it outlives reboots of the host, as a broken switch does. */
@@ -29,13 +31,29 @@ const COMMENT = 'xp-fault';
  * between the hosts' addresses.
  */
 export function applyFaults(wire: Wire, faults: NetworkFaults): void {
-  const port = portName(wire.id, wire.index);
-  tool('ip', ['link', 'set', port, faults.cut === 'unplugged' ? 'down' : 'up']);
-  // 0 is "disabled" and 3 "forwarding" (linux/if_bridge.h). A port that is down has no state to set.
-  if (faults.cut !== 'unplugged') tool('ip', ['link', 'set', port, 'type', 'bridge_slave', 'state', faults.cut === 'silent' ? '0' : '3']);
-  if (faults.cut === undefined) tool('ip', ['link', 'set', port, 'master', bridgeName(wire.id)]);
+  setPort(portName(wire.id, wire.index), faults.cut);
   applyDrops(wire, faults);
   applyShape(wire, faults);
+}
+
+/** States of a bridge's port as in linux/if_bridge.h. */
+const DISABLED = '0';
+const FORWARDING = '3';
+
+function setPort(port: string, cut: NetworkFaults['cut']): void {
+  const state = () => readFileSync(`/sys/class/net/${port}/brport/state`, 'utf8').trim();
+  if (cut === 'unplugged') {
+    tool('ip', ['link', 'set', port, 'down']);
+    return;
+  }
+  const up = readFileSync(`/sys/class/net/${port}/operstate`, 'utf8').trim() === 'up';
+  if (!up) {
+    tool('ip', ['link', 'set', port, 'up']);
+    // A moment after it came up the kernel sets such a port to forwarding, whatever we did to it before.
+    for (let tries = 0; tries < 200 && state() !== FORWARDING; tries++) pause(10);
+  }
+  const wanted = cut === 'silent' ? DISABLED : FORWARDING;
+  if (state() !== wanted) tool('bridge', ['link', 'set', 'dev', port, 'state', wanted]);
 }
 
 function applyDrops(wire: Wire, faults: NetworkFaults): void {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { setTimeout as after } from 'node:timers/promises';
 import { createDocker, type Docker } from '#core/docker.ts';
 import { AppError } from '#core/errors.ts';
+import { sleep } from '#core/sleep.ts';
 import type { SpawnResult } from '#core/spawn.ts';
 import { freezeGroup, thawGroup } from './cgroup.ts';
 import { engineReady, hostFiles, inside, type Machine, switchOn } from './engine.ts';
@@ -43,6 +43,7 @@ export class PoolHost implements HostRemains {
   readonly #machine: Machine;
   readonly #changed: () => void;
   readonly #peers: () => readonly PoolHost[];
+  #diedAt: number | undefined;
   readonly #faults: NetworkFaults = { deafTo: new Set() };
 
   /** @internal Hosts are made by `startEngines`. */
@@ -215,6 +216,7 @@ export class PoolHost implements HostRemains {
   died(how: () => void): void {
     this.power = 'off';
     how();
+    this.#diedAt = performance.now();
     this.processes = [];
     this.#changed();
   }
@@ -222,11 +224,14 @@ export class PoolHost implements HostRemains {
   /**
    * Switches the host on: containers with a restart policy come back, `/run` is empty.
    *
+   * @param offMs it stays off at least so long after a power cut, as long as the fastest real machine needs. Shorter (tried: below about 5 s),
+   *   Swarm's manager still holds the old session: the engine's start takes 20 s longer and its containers on overlays stay `Exited`.
    * @param wait false: do not wait until the engine answers (see {@link ready}); the engine of a Swarm manager without a majority takes long
    * @throws AppError `engine`
    */
-  async boot({ wait = true }: { wait?: boolean } = {}): Promise<void> {
+  async boot({ wait = true, offMs = 8000 }: { wait?: boolean; offMs?: number } = {}): Promise<void> {
     if (this.power !== 'off') throw new AppError('conflict', `host ${this.name} is ${this.power}`);
+    if (this.#diedAt !== undefined) await sleep(this.#diedAt + offMs - performance.now());
     this.power = 'on';
     this.processes = await switchOn(this.#machine);
     this.#changed();
@@ -244,6 +249,6 @@ export class PoolHost implements HostRemains {
     const known = this.processes[which === 'containerd' ? 0 : 1];
     if (!known || startTime(known.pid) !== known.start) return;
     process.kill(known.pid, 'SIGKILL');
-    while (startTime(known.pid) === known.start) await after(10);
+    while (startTime(known.pid) === known.start) await sleep(10);
   }
 }

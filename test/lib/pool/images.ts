@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createDocker, type Docker, dockerMessage, isNotFound } from '#core/docker.ts';
 import { AppError } from '#core/errors.ts';
 import { run } from '#core/spawn.ts';
 import { POOLS_DIR } from './state.ts';
+import { tool } from './tools.ts';
 
 /** Filled image stores, kept between pools: loading takes seconds an engine, linking a store a fraction of one. */
 const TEMPLATES = join(POOLS_DIR, 'xcaas-test-images');
@@ -15,11 +16,12 @@ const KEPT = 4;
 export async function loadImages(from: Docker, tags: readonly string[], to: readonly Docker[]): Promise<void> {
   if (tags.length === 0 || to.length === 0) return;
   await imageIds(from, tags);
-  // dockerode's one-name form; the engine takes several as repeated `names`.
+  // dockerode itself asks for one name only; the engine takes several as repeated `names`.
   const source = (await new Promise<unknown>((resolve, reject) => {
     from.modem.dial(
       {
-        path: `/images/get?${tags.map((tag) => `names=${encodeURIComponent(tag)}`).join('&')}`,
+        path: '/images/get?',
+        options: { names: tags },
         method: 'GET',
         isStream: true,
         statusCodes: { 200: true, 404: 'no such image', 500: 'server error' },
@@ -82,18 +84,30 @@ export async function useTemplate(key: string, dockerData: string): Promise<bool
   return true;
 }
 
-/** Keeps the image store of an engine that has the images and never had a container. */
-export async function keepTemplate(key: string, dockerData: string): Promise<void> {
+/**
+ * Keeps the image store of an engine that has the images and never had a container.
+ *
+ * @param scratch a folder of the pool: it is removed with the pool should we die in here
+ */
+export async function keepTemplate(key: string, dockerData: string, scratch: string): Promise<void> {
   const template = join(TEMPLATES, key);
   const temporary = join(TEMPLATES, `.${key}.${process.pid}`);
+  const view = join(scratch, 'view');
   mkdirSync(temporary, { recursive: true });
+  mkdirSync(view);
+  // A running engine has mounted its store's folder over itself, and files are not linked across mounts: seen through a second mount of the
+  // whole disk, which has none of the mounts below it, store and template lie in one.
+  tool('mount', ['--bind', POOLS_DIR, view]);
+  const seen = (path: string) => join(view, relative(POOLS_DIR, path));
   try {
-    await copyStore(dockerData, temporary);
+    await copyStore(seen(dockerData), seen(temporary));
     if (!existsSync(template)) renameSync(temporary, template);
   } finally {
+    tool('umount', [view]);
     rmSync(temporary, { recursive: true, force: true });
   }
   const old = readdirSync(TEMPLATES)
+    .filter((name) => !name.startsWith('.'))
     .map((name) => ({ path: join(TEMPLATES, name), time: statSync(join(TEMPLATES, name)).mtimeMs }))
     .sort((a, b) => b.time - a.time);
   for (const { path } of old.slice(KEPT)) rmSync(path, { recursive: true, force: true });

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
+import { AppError } from '#core/errors.ts';
 import { tool } from './tools.ts';
 
 /** Mount points at or below a folder, the deepest first. @param text of /proc/self/mountinfo */
@@ -19,4 +20,16 @@ export function unmountBelow(dir: string): void {
     if (paths.length === 0) return;
     for (let at = 0; at < paths.length; at += 200) tool('umount', ['-l', ...paths.slice(at, at + 200)], { tolerate: true });
   }
+}
+
+/**
+ * Removes a folder that held mounts. What is mounted there may be somebody else's files, so nothing is removed while a mount is left.
+ *
+ * @throws AppError `internal` naming the mounts that stay
+ */
+export function removeTree(dir: string): void {
+  unmountBelow(dir);
+  const left = mountsBelow(dir, readFileSync('/proc/self/mountinfo', 'utf8'));
+  if (left.length > 0) throw new AppError('internal', `not removed, still mounted: ${left.join(', ')}`);
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { freezeGroup, groupPids, removeGroup, thawGroup } from './cgroup.ts';
-import { unmountBelow } from './mounts.ts';
+import { removeTree, unmountBelow } from './mounts.ts';
 import { netnsPath, portName, removeNetwork, removeWire } from './network.ts';
 import { pause, pidsInNetns, signal, startTime, withDescendants } from './processes.ts';
 import { knownPools, ownerAlive, type PoolState, type ProcessRef, poolDir, poolPrefix } from './state.ts';
@@ -77,10 +77,9 @@ export function removePool(id: string, state: PoolState | undefined): void {
   for (const pid of strays) signal(pid, 'SIGKILL');
   thawGroup(poolPrefix(id), { deep: true });
   for (let round = 0; round < 100 && strays.some((pid) => startTime(pid) !== undefined); round++) pause(20);
-  unmountBelow(poolDir(id));
   removeNetwork(id);
   removeGroup(poolPrefix(id));
-  rmSync(poolDir(id), { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  removeTree(poolDir(id));
 }
 
 /**
