@@ -77,16 +77,16 @@ start_programs() {
   fi
 }
 
-api_ready() { http_local 7400 /v1/health 2>/dev/null | grep -q READY; }
+api_ready() { http_local 7400 /v1/health 2>/dev/null | grep -qE '"status": *"(ok|READY)"'; }
 wait_ready() {
-  wait_until "${1:-60}" 'http://127.0.0.1:7400/v1/health to say READY' api_ready && { note "the API answers on http://127.0.0.1:7400: READY"; return 0; }
+  wait_until "${1:-60}" 'http://127.0.0.1:7400/v1/health' api_ready && { note 'the API answers on http://127.0.0.1:7400'; return 0; }
   local name
   for name in consul agent control; do
     [[ $name != control ]] || is_manager || continue
     say "         $name ($(docker inspect -f '{{.State.Status}}, {{.RestartCount}} restarts' "xcaas-$name" 2>/dev/null)) says:"
     docker logs --tail 6 "xcaas-$name" 2>&1 | cut -c1-300 | sed 's/^/         | /' >&2
   done
-  die timeout 'The ground was started and the API does not say READY.' 'See: docker logs xcaas-agent, docker logs xcaas-control, docker logs xcaas-consul' \
+  die timeout 'The ground was started and the API does not say that all is well.' 'See: docker logs xcaas-agent, docker logs xcaas-control, docker logs xcaas-consul' \
     'Repeating the command is safe.'
 }
 

@@ -7,14 +7,16 @@ CONSUL_UPSTREAM=${XCAAS_CONSUL_IMAGE:-hashicorp/consul:1.16}
 
 image_tag() { printf 'xcaas/%s:%s' "$1" "$VERSION"; }
 # Images that a further host of the pool needs, in the order that makes sense to stream.
-pool_images() { local name; for name in consul control xlb; do if [[ $name != xlb || -f $REPO/images/xlb/Dockerfile ]]; then echo "$name"; fi; done; }
+pool_images() { echo consul control; if appliance_built xlb; then echo xlb; fi; }
+# An appliance is part of this version when its image and its sidecar are in the tree.
+appliance_built() { [[ -f $REPO/images/$1/Dockerfile && -f $REPO/controllers/programs/$1.ts ]]; }
 
 ensure_images() {
   scratch
   build_programs
   build_consul
   build_image control "$(file_hash images/control)" "$(program_hash agent control host cli)" "$(base_hash)"
-  if [[ -f $REPO/images/xlb/Dockerfile ]]; then build_image xlb "$(file_hash images/xlb)" "$(program_hash xlb)" "$(base_hash)"; fi
+  if appliance_built xlb; then build_image xlb "$(file_hash images/xlb)" "$(program_hash xlb)" "$(base_hash)"; fi
 }
 
 # images_missing: whether anything would be built; for the plan. Looks at tags only, hashes are compared when it comes to it.

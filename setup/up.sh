@@ -142,22 +142,22 @@ show_plan() {
   [[ $choice == present ]] || ENGINE_WAS_MISSING=1
   say ''
   say "This host: ${BOLD}${NAME}${PLAIN} at $ADDRESS$(plan_place)"
-  plan_line "$choice" present "$(engine_choice_text "$choice")"
+  plan_line "$([[ $choice == present ]] && echo ok || echo do)" "$(engine_choice_text "$choice")"
   if [[ $1 == join ]]; then
-    plan_line todo done "fetch the images from the pool, by ID, and verify them"
-    if [[ $choice == present ]] && swarm_active; then plan_line done done 'use the Swarm it is in'; else plan_line todo done "join the pool's Swarm"; fi
-    plan_line todo done 'join the pool: certificate, tokens, Consul, agent'
+    plan_line do "fetch the images from the pool, by ID, and verify them"
+    if [[ $choice == present ]] && swarm_active; then plan_line ok 'use the Swarm it is in'; else plan_line do "join the pool's Swarm"; fi
+    plan_line do 'join the pool: certificate, tokens, Consul, agent'
   elif [[ -z ${NEEDS_JOIN:-} ]]; then
-    if [[ $choice == present ]] && image_present "$DEBIAN_BASE" && image_present "$NODE_BASE"; then plan_line done done "base images $DEBIAN_BASE, $NODE_BASE"
-    else plan_line todo done "pull the base images $DEBIAN_BASE and $NODE_BASE, or build stand-ins where no registry answers"; fi
-    if [[ $choice == present ]] && ! images_missing; then plan_line done done "images of this project, version $VERSION; built again if the source changed"
-    else plan_line todo done "build this project's images, version $VERSION"; fi
-    if [[ $choice == present ]] && swarm_active; then plan_line done done 'use the Swarm this engine is in'
-    else plan_line todo done "start a Swarm, advertised at $ADDRESS"; fi
-    if [[ $choice == present ]] && docker network inspect "$NETWORK" >/dev/null 2>&1; then plan_line done done "overlay network $NETWORK"
-    else plan_line todo done "create the overlay network $NETWORK, with an MTU of $(overlay_mtu)"; fi
-    if is_member; then plan_line done done 'Consul, agent and control: started where they do not run'
-    else plan_line todo done "found a pool: CA, Consul, agent, control; state in $STATE, the API on 127.0.0.1:7400"; fi
+    if [[ $choice == present ]] && image_present "$DEBIAN_BASE" && image_present "$NODE_BASE"; then plan_line ok "base images $DEBIAN_BASE, $NODE_BASE"
+    else plan_line do "pull the base images $DEBIAN_BASE and $NODE_BASE, or build stand-ins where no registry answers"; fi
+    if [[ $choice == present ]] && ! images_missing; then plan_line ok "images of this project, version $VERSION; built again if the source changed"
+    else plan_line do "build this project's images, version $VERSION"; fi
+    if [[ $choice == present ]] && swarm_active; then plan_line ok 'use the Swarm this engine is in'
+    else plan_line do "start a Swarm, advertised at $ADDRESS"; fi
+    if [[ $choice == present ]] && docker network inspect "$NETWORK" >/dev/null 2>&1; then plan_line ok "overlay network $NETWORK"
+    else plan_line do "create the overlay network $NETWORK, with an MTU of $(overlay_mtu)"; fi
+    if is_member; then plan_line ok 'Consul, agent and control: started where they do not run'
+    else plan_line do "found a pool: CA, Consul, agent, control; state in $STATE, the API on 127.0.0.1:7400"; fi
   fi
   say ''
   ((todo)) || return 0
@@ -171,9 +171,9 @@ plan_place() {
   ((${#LABELS[@]} == 0)) || text+=", labels ${LABELS[*]}"
   printf '%s' "$text"
 }
-# plan_line STATE DONE TEXT: counts what is still to do in the caller's todo.
+# plan_line do|ok TEXT: counts what is still to do in the caller's todo.
 plan_line() {
-  if [[ $1 == "$2" ]]; then say "  ${GREEN}ok${PLAIN}    $3"; else say "  ${BOLD}do${PLAIN}    $3"; todo=$((todo + 1)); fi
+  if [[ $1 == ok ]]; then say "  ${GREEN}ok${PLAIN}    $2"; else say "  ${BOLD}do${PLAIN}    $2"; todo=$((todo + 1)); fi
 }
 
 finish() {
