@@ -20,17 +20,17 @@ export function engineError(error: unknown, what: string): AppError {
   if (/not manually attachable/i.test(said)) {
     return new AppError('invalid', failed, { hint: 'create the network with --attachable', ...details });
   }
+  if (/network .* not found|no such network/i.test(said))
+    return new AppError('not_found', failed, {
+      hint: 'docker network ls; an overlay of the pool is created with --driver overlay --attachable',
+      ...details,
+    });
   // "Could not attach to network" is what an overlay answers while no Swarm manager can be reached; it passes.
   if (
     /could not attach to network|attaching to network failed|swarm.*(no leader|not have a leader)|context deadline exceeded/i.test(said)
   ) {
     return new AppError('unavailable', failed, { hint: 'no Swarm manager may be reachable; the agent tries again by itself', ...details });
   }
-  if (/network .* not found|no such network/i.test(said))
-    return new AppError('not_found', failed, {
-      hint: 'docker network ls; an overlay of the pool is created with --driver overlay --attachable',
-      ...details,
-    });
   if (/no such image/i.test(said)) return new AppError('not_found', failed, details);
   if (dockerStatus(error) === 404) return new AppError('not_found', failed, details);
   return new AppError('engine', failed, details);
