@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -26,6 +27,13 @@ beforeAll(async () => {
   [n1, n2, n3] = pool.hosts as [PoolHost, PoolHost, PoolHost];
 });
 afterAll(() => pool?.stop());
+
+const requestText = (socketPath: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    get({ socketPath, path: '/' }, (response) => {
+      response.setEncoding('utf8').on('data', resolve);
+    }).on('error', reject);
+  });
 
 /** Whether one host reaches another's engine port of Swarm, from inside. */
 const reaches = async (from: PoolHost, to: PoolHost): Promise<boolean> => {
@@ -85,6 +93,12 @@ describe('engines of a pool', () => {
     expect(JSON.parse(await n2.run(process.execPath, ['-e', script]))).toEqual(['n2', n2.dockerHost, n2.root, n2.address]);
     expect((await n3.run('docker', ['info', '--format', '{{.Name}}'])).trim()).toBe('n3');
     expect(await n1.exec('sh', ['-c', 'cat; exit 3'], { input: 'in' })).toMatchObject({ code: 3, stdout: 'in' });
+    const web = n2.start(process.execPath, ['-e', "require('http').createServer((q, s) => s.end('hello')).listen(7400, '127.0.0.1')"]);
+    const { socketPath, stop } = await n2.forward(7400);
+    const body = () => requestText(socketPath).catch(() => undefined);
+    expect(await waitFor(body, { timeoutMs: 5000 })).toBe('hello');
+    stop();
+    web.kill('SIGKILL');
     expect(`${n1.root}/run/xcaas/secrets/${'x'.repeat(50)}`.length).toBeLessThan(108);
   });
 });

@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createDocker, type Docker } from '#core/docker.ts';
 import { AppError } from '#core/errors.ts';
-import { sleep } from '#core/sleep.ts';
+import { sleep, waitFor } from '#core/sleep.ts';
 import type { SpawnResult } from '#core/spawn.ts';
 import { freezeGroup, thawGroup } from './cgroup.ts';
 import { engineReady, hostFiles, inside, type Machine, switchOn } from './engine.ts';
@@ -19,6 +22,14 @@ export interface ExecOptions {
   /** Milliseconds, 120,000 if not given. */
   timeoutMs?: number;
 }
+
+/** Pipes each connection to a unix socket into one to the loopback. */
+const FORWARD = `const net = require('node:net'); const [path, port] = process.argv.slice(1);
+net.createServer({ allowHalfOpen: true }, (a) => {
+  const b = net.connect({ host: '127.0.0.1', port: Number(port), allowHalfOpen: true });
+  a.pipe(b); b.pipe(a);
+  a.on('error', () => b.destroy()); b.on('error', () => a.destroy());
+}).listen(path);`;
 
 export type Power = 'off' | 'on' | 'frozen';
 
@@ -127,6 +138,19 @@ export class PoolHost implements HostRemains {
       ...(cwd ? { cwd } : {}),
       stdio: ['pipe', 'pipe', 'pipe'],
     });
+  }
+
+  /**
+   * Makes a port of the host's loopback reachable from the test program, which is in another network: as a unix socket, gone when the host dies.
+   *
+   * @throws AppError `unavailable`
+   */
+  async forward(port: number): Promise<{ socketPath: string; stop(): void }> {
+    const socketPath = join(this.root, `run/forward-${port}-${randomBytes(3).toString('hex')}.sock`);
+    const child = this.start(process.execPath, ['-e', FORWARD, socketPath, String(port)]);
+    const there = await waitFor(async () => (existsSync(socketPath) ? true : undefined), { timeoutMs: 10_000, intervalMs: 20 });
+    if (!there) throw new AppError('unavailable', `could not forward port ${port} of ${this.name}`);
+    return { socketPath, stop: () => void child.kill('SIGKILL') };
   }
 
   /** All processes of the host: engine, containers, programs started on it. */
