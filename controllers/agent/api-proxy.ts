@@ -19,7 +19,7 @@ export interface ApiProxyOptions {
 
 /** `GET /v1/health` on loopback; answered also when nothing but the agent lives. */
 export interface HealthAnswer {
-  status: 'ok' | 'degraded';
+  status: 'READY' | 'DEGRADED';
   agent: 'ok';
   /** `ok`, or why not. */
   control: string;
@@ -118,7 +118,7 @@ export function createApiProxy({ identity, addresses, log, consulTrouble, contro
       ),
     ]);
     const answer: HealthAnswer = {
-      status: trouble === undefined && 'address' in control ? 'ok' : 'degraded',
+      status: trouble === undefined && 'address' in control ? 'READY' : 'DEGRADED',
       agent: 'ok',
       control: 'address' in control ? 'ok' : control.trouble,
       consul: trouble ?? 'ok',

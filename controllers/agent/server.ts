@@ -12,6 +12,7 @@ import { authorize } from './peer.ts';
 import { type ContainerRouteDeps, containerRoutes } from './routes/containers.ts';
 import { type HostRouteDeps, hostRoutes } from './routes/host.ts';
 import { type MemberRouteDeps, memberRoutes } from './routes/members.ts';
+import { swarmRoutes } from './routes/swarm.ts';
 import type { Identity } from './tls-call.ts';
 
 declare module 'fastify' {
@@ -75,5 +76,6 @@ export function buildAgentServer(deps: AgentServerDeps): FastifyInstance {
   app.register(memberRoutes, deps);
   app.register(containerRoutes, deps);
   app.register(hostRoutes, deps);
+  app.register(swarmRoutes, deps);
   return app;
 }

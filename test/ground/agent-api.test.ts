@@ -182,7 +182,7 @@ test('the loopback API: health without control, a clear refusal, then everything
     });
   expect(await api('GET', '/v1/health')).toMatchObject({
     status: 200,
-    body: { status: 'degraded', agent: 'ok', consul: 'ok', control: expect.stringContaining('no control replica') },
+    body: { status: 'DEGRADED', agent: 'ok', consul: 'ok', control: expect.stringContaining('no control replica') },
   });
   expect(await api('GET', '/v1/lb')).toMatchObject({ status: 503, body: { error: { code: 'unavailable', hint: expect.any(String) } } });
 

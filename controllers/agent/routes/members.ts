@@ -2,23 +2,28 @@ import http from 'node:http';
 import { join } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { Docker } from '#core/docker.ts';
 import { AppError, messageOf, systemCode } from '#core/errors.ts';
 import { name } from '#core/names.ts';
 import type { HostPaths } from '#core/paths.ts';
 import { validate } from '#core/validate.ts';
-import type { DeleteMemberAnswer, MembersAnswer, PutMemberAnswer } from '#pool/agent-api.ts';
+import type { DeleteMemberAnswer, LogsAnswer, MembersAnswer, PutMemberAnswer } from '#pool/agent-api.ts';
 import { MemberRequest } from '#pool/member.ts';
+import { memberLogs } from '../members/logs.ts';
 import type { Members } from '../members/members.ts';
 
 const Params = z.object({ id: name });
 const DeleteQuery = z.object({ purge: z.enum(['0', '1']).default('0') });
 
+const LogsQuery = z.object({ lines: z.coerce.number().int().min(1).max(5000).default(100) });
+
 export interface MemberRouteDeps {
+  docker: Docker;
   members: Members;
   paths: HostPaths;
 }
 
-export async function memberRoutes(app: FastifyInstance, { members, paths }: MemberRouteDeps): Promise<void> {
+export async function memberRoutes(app: FastifyInstance, { docker, members, paths }: MemberRouteDeps): Promise<void> {
   app.get('/v1/members', async (): Promise<MembersAnswer> => ({ members: await members.list() }));
 
   app.put('/v1/members/:id', async (request): Promise<PutMemberAnswer> => {
@@ -32,6 +37,12 @@ export async function memberRoutes(app: FastifyInstance, { members, paths }: Mem
     const { id } = validate(Params, request.params, 'the member');
     const { purge } = validate(DeleteQuery, request.query, 'the query');
     return members.remove(id, { purge: purge === '1', proceed: request.proceed });
+  });
+
+  app.get('/v1/members/:id/logs', async (request): Promise<LogsAnswer> => {
+    const { id } = validate(Params, request.params, 'the member');
+    const { lines } = validate(LogsQuery, request.query, 'the query');
+    return { lines: await memberLogs(docker, id, lines) };
   });
 
   await app.register(async (admin) => {

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
-import { revokeHostTokens } from '#ground/acl.ts';
+import { removeConsulNode, revokeHostTokens } from '#ground/acl.ts';
 import type { Host } from '#pool/host.ts';
 import { drainHost, findHost, removeHost, setLabels, undrainHost } from '#pool/hosts.ts';
 
@@ -42,6 +42,7 @@ export async function nodeRoutes(root: FastifyInstance, deps: ApiDeps): Promise<
     { config: { role: 'admin' }, schema: { tags, summary: 'Take a host out of the pool', params: Ref } },
     async (request) => {
       const removed = await removeHost(deps.consul, request.params.ref);
+      await removeConsulNode(deps.consul, removed.name);
       await revokeHostTokens(deps.consul, removed.id);
       return { id: removed.id, name: removed.name, removed: true };
     },
