@@ -1,6 +1,7 @@
 -- The groups this worker balances over. A peer that stays in the list keeps its object, and with it its counts and its place.
 
 local clock = require("xlb.clock")
+local pick = require("xlb.pick")
 local store = require("xlb.store")
 local table_ = require("xlb.table")
 
@@ -160,11 +161,13 @@ local function apply(row)
   group.fail_timeout = row.fail_timeout
   group.cookie = row.cookie
   group.cookie_var = row.cookie and "cookie_" .. row.cookie
+  group.pick = pick[row.algorithm]
   local kind, name = row.hash_key:match("^(%a+):?(.*)$")
-  group.hash_var = kind == "uri" and "request_uri"
-    or kind == "header" and "http_" .. name:lower():gsub("-", "_")
-    or kind == "cookie" and "cookie_" .. name
-    or "remote_addr"
+  group.hash_var = row.algorithm == "hash"
+    and (kind == "uri" and "request_uri"
+      or kind == "header" and "http_" .. name:lower():gsub("-", "_")
+      or kind == "cookie" and "cookie_" .. name
+      or "remote_addr")
   group.active = row.active
   local check = row.active
   group.check_suffix = check

@@ -13,13 +13,18 @@ function _M.round_robin(pool, tried)
   local peers, n = pool.peers, pool.n
   if pool.equal then
     local at = pool.cursor
+    if not tried and n > 0 then
+      at = at < n and at + 1 or 1
+      pool.cursor = at
+      return peers[at]
+    end
     for _ = 1, n do
       at = at + 1
       if at > n then
         at = 1
       end
       local peer = peers[at]
-      if not (tried and tried[peer]) then
+      if not tried[peer] then
         pool.cursor = at
         return peer
       end

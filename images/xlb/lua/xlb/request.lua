@@ -7,7 +7,6 @@ local clock = require("xlb.clock")
 local ffi = require("ffi")
 local groups_ = require("xlb.groups")
 local health = require("xlb.health")
-local pick = require("xlb.pick")
 
 local _M = {}
 
@@ -19,7 +18,6 @@ local set_current_peer = balancer.set_current_peer
 local set_more_tries = balancer.set_more_tries
 local enable_keepalive = balancer.enable_keepalive
 local get_last_failure = balancer.get_last_failure
-local algorithms = pick
 local crc32 = ngx.crc32_long
 
 -- Seconds an idle connection is kept: shorter than the shortest of common servers (Node.js: 5), or requests meet closed connections.
@@ -66,22 +64,34 @@ local function leave(request)
   end
 end
 
-local function choose(group, tried)
-  local algorithm = algorithms[group.algorithm]
-  local key
-  if group.algorithm == "hash" then
-    local text = var[group.hash_var]
-    key = crc32(text and text ~= "" and text or var.remote_addr)
-  end
+local function hash_of(group)
+  local text = var[group.hash_var]
+  return crc32(text and text ~= "" and text or var.remote_addr)
+end
+
+local function choose_slowly(group, tried, key)
   while true do
-    local peer = algorithm(group.good, tried, key)
+    local peer = group.pick(group.good, tried, key)
     if not peer then
-      return algorithm(group.rest, tried, key)
+      return group.pick(group.rest, tried, key)
     end
     if not peer.trial or health.take_trial(group, peer) then
       return peer
     end
   end
+end
+
+-- No loop here: with one in it LuaJIT would not compile the whole way of a request as one trace.
+local function choose(group, tried)
+  local key = group.hash_var and hash_of(group)
+  local pool = group.good
+  if pool.n > 0 then
+    local peer = group.pick(pool, tried, key)
+    if peer and not peer.trial then
+      return peer
+    end
+  end
+  return choose_slowly(group, tried, key)
 end
 
 local function sticky(group)
@@ -213,7 +223,10 @@ function _M.balance()
 end
 
 local function bucket(seconds)
-  for i = 1, #BOUNDS do
+  if seconds <= 0.005 then
+    return 1
+  end
+  for i = 2, #BOUNDS do
     if seconds <= BOUNDS[i] then
       return i
     end
