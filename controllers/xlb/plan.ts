@@ -204,7 +204,10 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
   const late = observed.sidecars.filter((sidecar) => sidecar.specIndex < observed.specIndex);
   const hostNames = new Set(observed.placements.filter((p) => wanted.includes(p.member)).map((placement) => placement.host));
   const base = { v: 1 as const, time: now.toISOString() };
-  const count = `${live.length} of ${wanted.length} member${wanted.length === 1 ? '' : 's'} serve`;
+  const count =
+    wanted.length === 1
+      ? `${live.length === 1 ? 'its one member serves' : 'its one member does not serve'}`
+      : `${live.length} of ${wanted.length} members serve`;
 
   if (spec.destroyed) return { ...base, status: 'PENDING', sentence: `${spec.name} is being removed`, next: [] };
   if (rejected !== undefined) {

@@ -120,25 +120,20 @@ async function waitForEnd(
   }
 }
 
-/** Over all members: requests in flight at the peers, and workers that still send them new ones. */
+/** Over all workers of all members: requests in flight at the peers, and workers that still send them new ones. */
 function count(
   members: MemberView[],
   isPeer: (group: string, peer: { container: string; id: string; port: number }) => boolean,
 ): { active: number; waiting: number } {
   let active = 0;
   let waiting = 0;
-  for (const member of members) {
-    const ofMember = new Map<string, number>();
-    for (const worker of member.peers?.workers ?? []) {
-      for (const [group, { peers }] of Object.entries(worker.groups)) {
-        for (const peer of peers) {
-          if (!isPeer(group, peer)) continue;
-          if (peer.state === 'up') waiting += 1;
-          ofMember.set(`${group}/${peer.id}`, Math.max(ofMember.get(`${group}/${peer.id}`) ?? 0, peer.active));
-        }
+  for (const worker of members.flatMap((member) => member.peers?.workers ?? [])) {
+    for (const [group, { peers }] of Object.entries(worker.groups)) {
+      for (const peer of peers.filter((candidate) => isPeer(group, candidate))) {
+        if (peer.state === 'up') waiting += 1;
+        active += peer.active;
       }
     }
-    for (const value of ofMember.values()) active += value;
   }
   return { active, waiting };
 }

@@ -100,20 +100,16 @@ function summary(spec: LbSpec, status: { status: string; sentence: string; next:
   };
 }
 
-/** The workers of a member share its counters; each has a table of its own. Members add up. */
+/** Every worker has a table and counters of its own: they add up, over the workers of a member and over members. */
 export function mergePeers(members: Pick<MemberView, 'peers'>[], group: string): PeerView[] {
   const merged = new Map<string, PeerView>();
   for (const { peers } of members) {
-    const ofMember = new Map<string, PeerView>();
     for (const worker of peers?.workers ?? []) {
       for (const peer of worker.groups[group]?.peers ?? []) {
-        const seen = ofMember.get(peer.id);
-        ofMember.set(peer.id, seen === undefined ? rowOf(peer) : worse(seen, peer));
+        const row = rowOf(peer);
+        const other = merged.get(row.id);
+        merged.set(row.id, other === undefined ? row : addUp(other, row));
       }
-    }
-    for (const row of ofMember.values()) {
-      const other = merged.get(row.id);
-      merged.set(row.id, other === undefined ? row : addUp(other, row));
     }
   }
   return [...merged.values()].toSorted((a, b) => (a.address < b.address ? -1 : 1));
@@ -137,24 +133,13 @@ function stateOf(peer: LivePeer): PeerView['state'] {
   return peer.state === 'up' && !peer.healthy ? 'down' : peer.state;
 }
 
-/** Workers of one member that differ: the less ready state is shown, the counters are those of the whole member. */
-function worse(row: PeerView, peer: LivePeer): PeerView {
-  const order: PeerView['state'][] = ['up', 'draining', 'down'];
-  const state = stateOf(peer);
-  return {
-    ...row,
-    state: order.indexOf(state) > order.indexOf(row.state) ? state : row.state,
-    active: Math.max(row.active, peer.active),
-    requests: Math.max(row.requests, peer.requests),
-    failures: Math.max(row.failures, peer.failures),
-  };
-}
+const READINESS: PeerView['state'][] = ['up', 'draining', 'down'];
 
+/** Where tables differ the less ready state is shown. */
 function addUp(a: PeerView, b: PeerView): PeerView {
-  const order: PeerView['state'][] = ['up', 'draining', 'down'];
   return {
     ...a,
-    state: order.indexOf(b.state) > order.indexOf(a.state) ? b.state : a.state,
+    state: READINESS.indexOf(b.state) > READINESS.indexOf(a.state) ? b.state : a.state,
     active: a.active + b.active,
     requests: a.requests + b.requests,
     failures: a.failures + b.failures,

@@ -1,17 +1,40 @@
+import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { AppError, systemCode } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
-import { run } from '#core/spawn.ts';
 
 /** nginx as a program and a process; what it serves is asked over its control interface. */
 
+/** nginx reads all certificates and runs the Lua of its start in a test; it takes well below a second. */
+const TEST_TIMEOUT_MS = 30_000;
+
 /** @returns nginx's own words about what is wrong with the file, or undefined when it would start with it */
 export async function testNginx(path: string): Promise<string | undefined> {
-  const { code, stdout, stderr } = await run('nginx', ['-t', '-q', '-c', path], { timeoutMs: 30_000 });
+  const { code, stderr } = await runTest(path);
   if (code === 0) return undefined;
-  const lines = `${stderr}\n${stdout}`.split('\n').filter((text) => /\[(emerg|alert|crit|error)\]/.test(text));
-  const text = (lines[0] ?? `${stderr}${stdout}`).replace(/^.*?\[(?:emerg|alert|crit|error)\] (?:\d+#\d+: )?/, '').trim();
+  const line = stderr.split('\n').find((text) => /\[(emerg|alert|crit|error)\]/.test(text)) ?? stderr;
+  const text = line.replace(/^.*?\[(?:emerg|alert|crit|error)\] (?:\d+#\d+: )?/, '').trim();
   return text.slice(0, 500) || `nginx -t ended with ${code}`;
+}
+
+/** Its output goes nowhere: the access log is `/dev/stdout`, and a socket, which Node makes of a pipe, cannot be opened by that name. */
+function runTest(path: string): Promise<{ code: number; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('nginx', ['-t', '-q', '-c', path], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: TEST_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-10_000);
+    });
+    child.on('error', (cause) => reject(new AppError('internal', `nginx could not be started: ${cause.message}`, { cause })));
+    child.on('close', (code, signal) => {
+      if (signal === null) resolve({ code: code ?? 1, stderr });
+      else reject(new AppError('timeout', `nginx -t was ended by ${signal}`));
+    });
+  });
 }
 
 /** @throws AppError `unavailable` when no nginx runs */

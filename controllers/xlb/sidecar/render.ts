@@ -125,7 +125,6 @@ function general(spec: LbSpec): Directive[] {
     line('server_names_hash_bucket_size', fixed('512')),
     line('server_names_hash_max_size', number(Math.max(16_384, 4 * hosts), 'the size of the table of names')),
     line('variables_hash_max_size', fixed('2048')),
-    line('map_hash_bucket_size', fixed('256')),
     line('sendfile', fixed('on')),
     line('tcp_nodelay', fixed('on')),
     line('keepalive_timeout', fixed('75s')),
