@@ -87,7 +87,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 confirm() {
   [[ ${YES:-} == 1 ]] && return 0
-  [[ -t 0 ]] || die usage "$1 needs an answer and there is no terminal to ask on." 'Repeat the command with --yes.'
+  [[ -t 0 ]] || die usage "There is no terminal to ask on: $1" 'Repeat the command with --yes.'
   local answer
   read -r -p "$1 [y/N] " answer
   [[ $answer == [yY] || $answer == [yY][eE][sS] ]]

@@ -36,7 +36,7 @@ cmd_down() {
   step_table
   if [[ -n $purge ]]; then
     say 'Gone. Packages that were installed stay: the engine, compose, debootstrap.'
-    [[ ! -f $NEXT_SOURCE ]] || say "So does $NEXT_SOURCE, which the engine's updates come from; remove it together with docker.io."
+    [[ ! -f $NEXT_SOURCE || -n ${DOCKER_HOST:-} ]] || say "So does $NEXT_SOURCE, which the engine's updates come from; remove it together with docker.io."
   else
     say 'Stopped. Data, images and the Swarm stay:  ./xcaas up  starts it again,  ./xcaas down --purge  removes it.'
   fi

@@ -50,14 +50,15 @@ pool_refused() {
 
 # Images come by ID from the host that answers; the engine checks every layer, we check that what came is what was promised.
 fetch_images() {
-  local line id tag size at
+  local line id tag size at before
   pool_get /join/images "$SCRATCH/images.json" && [[ $(pool_status) == 200 ]] || pool_refused "$SCRATCH/images.json"
   tr '{' '\n' <"$SCRATCH/images.json" | grep -F '"id"' >"$SCRATCH/images" || die unavailable 'The pool has no images to give.' 'On a manager of the pool: ./xcaas up'
   while IFS= read -r line; do
     id=$(grep -oE 'sha256:[0-9a-f]{64}' <<<"$line" | head -n 1 || true)
     tag=$(grep -oE '"tags": *\["[^"]+"' <<<"$line" | grep -oE 'xcaas/[a-z]+:[A-Za-z0-9._-]+' | head -n 1 || true)
     size=$(grep -oE '"sizeBytes": *[0-9]+' <<<"$line" | grep -oE '[0-9]+' || echo 0)
-    [[ -n $id && -n $tag ]] || continue
+    # What the images were built from is of use where they are built only.
+    [[ -n $id && -n $tag && $tag != xcaas/build:* ]] || continue
     if [[ $(image_id "$tag") == "$id" ]]; then note "$tag: present"; continue; fi
     note "$tag: fetching $((size / 1048576)) MB"
     at=$(now_ms)
@@ -67,7 +68,9 @@ fetch_images() {
       die unavailable "$tag could not be fetched from $POOL_AT." "See $LOG, then repeat the command: images that are here are not fetched again."
     image_present "$id" || die unavailable "What $POOL_AT sent as $tag is not the image it named ($id)." \
       'Do the engines of the pool keep images differently (containerd store)? See: docker info'
+    before=$(image_id "$tag")
     docker tag "$id" "$tag"
+    if [[ -n $before && $before != "$id" ]]; then docker rmi "$before" >/dev/null 2>&1 || true; fi
     note "$tag: fetched in $(elapsed "$at") s"
   done <"$SCRATCH/images"
   images_missing_here && die unavailable "The pool's version is not this one's ($VERSION)." 'Use the same version of this project on all hosts.'

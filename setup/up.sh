@@ -183,6 +183,10 @@ finish() {
   if is_manager; then
     say "       add a host:   $(commands_at)/xcaas join-token     prints the one command to type there"
   fi
-  say "       look:         $(commands_at)/xcaas status"
+  if [[ -s $STATE/profile.json ]]; then
+    say "       look:         $(commands_at)/xcaas status"
+  else
+    say "       commands here need a token of the pool: on a manager  xcaas token create  , here  export XCAAS_TOKEN=..."
+  fi
 }
 commands_at() { if [[ -z $ROOT && $(readlink /usr/local/bin/xcaas 2>/dev/null) == "$REPO/bin/xcaas" ]]; then printf '/usr/local/bin'; else printf '%s/bin' "$REPO"; fi; }
