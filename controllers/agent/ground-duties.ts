@@ -9,8 +9,7 @@ import type { ControlAddresses } from './control-addresses.ts';
 import { engineError } from './engine-errors.ts';
 import { createKeyedMutex } from './mutex.ts';
 
-export const CONSUL_CONTAINER = 'xcaas-consul';
-export const CONTROL_CONTAINER = 'xcaas-control';
+const GROUND_CONTAINERS = { consul: 'xcaas-consul', control: 'xcaas-control' } as const;
 
 export interface GroundDuties {
   /** Makes this host a Consul server that runs control. May be repeated. */
@@ -27,9 +26,12 @@ export interface GroundDutiesOptions {
   /** Told of the host's new record. */
   onPromoted(host: HostRecord): void;
   controlPort?: number;
+  /** Names of the containers; those of compose/xcaas.yml when not given. */
+  containers?: { consul: string; control: string };
 }
 
-export function createGroundDuties({ docker, paths, addresses, log, onPromoted, controlPort }: GroundDutiesOptions): GroundDuties {
+export function createGroundDuties(options: GroundDutiesOptions): GroundDuties {
+  const { docker, paths, addresses, log, onPromoted, controlPort, containers = GROUND_CONTAINERS } = options;
   const mutex = createKeyedMutex();
 
   /** Containers of the ground are those of the compose project `xcaas`; another one of that name is not touched. */
@@ -47,7 +49,7 @@ export function createGroundDuties({ docker, paths, addresses, log, onPromoted, 
   }
 
   async function startControl(): Promise<boolean> {
-    const control = await groundContainer(CONTROL_CONTAINER);
+    const control = await groundContainer(containers.control);
     if (control.running) return false;
     try {
       await docker.getContainer(control.id).start();
@@ -64,7 +66,7 @@ export function createGroundDuties({ docker, paths, addresses, log, onPromoted, 
       return mutex.run('ground', async () => {
         proceed();
         const promotion = await fetchPromotion(paths, await addresses.candidates(), controlPort);
-        const consul = await groundContainer(CONSUL_CONTAINER);
+        const consul = await groundContainer(containers.consul);
         const { change, host } = await applyPromotion(paths, promotion);
         onPromoted(host);
         try {

@@ -9,6 +9,7 @@ import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { createDocker, type Docker } from '#core/docker.ts';
 import { createLogger, type Logger, silentLogger } from '#core/log.ts';
 import { type HostPaths, hostPaths } from '#core/paths.ts';
+import { mintAgentToken } from '#ground/acl.ts';
 import { createCa, issuePair, type KeyPair } from '#ground/ca.ts';
 import { type HostRecord, writeHostRecord } from '#ground/host-record.ts';
 import { type AgentClient, createAgentClient } from '#pool/agent-client.ts';
@@ -44,7 +45,6 @@ export async function createTestHost(): Promise<TestHost> {
   const root = await mkdtemp(join(tmpdir(), 'xcaas-agent-'));
   const paths = hostPaths(root);
   const docker = createDocker();
-  const testConsul = await startConsul();
   const host: HostRecord = {
     id: randomUUID(),
     name: `host-${tag}`,
@@ -54,6 +54,8 @@ export async function createTestHost(): Promise<TestHost> {
     labels: {},
     manager: false,
   };
+  const testConsul = await startConsul({ config: { node_name: host.name } });
+  const consul = createConsul({ socketPath: testConsul.socketPath, token: testConsul.token });
   const ca = await createCa('test');
   const own = await issuePair({ ca, cn: host.id, role: 'agent', addresses: [host.address] });
   const control = await issuePair({ ca, cn: host.id, role: 'control', addresses: [host.address] });
@@ -62,7 +64,7 @@ export async function createTestHost(): Promise<TestHost> {
   await writeFile(join(paths.pki, 'ca.pem'), ca.cert);
   await writeFile(join(paths.pki, 'host.pem'), own.cert);
   await writeFile(join(paths.pki, 'host.key'), own.key);
-  await writeFile(join(paths.tokens, 'agent'), testConsul.token);
+  await writeFile(join(paths.tokens, 'agent'), await mintAgentToken(consul, host));
   await symlink(testConsul.socketPath, paths.consulSocket);
 
   const network = `xcaas-test-${tag}`;
@@ -87,7 +89,7 @@ export async function createTestHost(): Promise<TestHost> {
     ports,
     image,
     healthImage,
-    consul: createConsul({ socketPath: testConsul.socketPath, token: testConsul.token }),
+    consul,
     async start(log = process.env.XCAAS_LOG ? createLogger({ name: 'agent' }) : silentLogger()) {
       const agent = await startAgent({ paths, dockerSocket: '/var/run/docker.sock', log, poolNetwork: network, ports });
       agents.push(agent);
@@ -127,6 +129,7 @@ export async function createTestHost(): Promise<TestHost> {
           .remove({ force: true })
           .catch(() => undefined);
       }
+      consul.close();
       await testConsul.stop();
       await rm(root, { recursive: true, force: true });
     },

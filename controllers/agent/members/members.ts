@@ -1,8 +1,6 @@
-import { chmod, chown, mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import type { ContainerInspectInfo } from 'dockerode';
 import { type Docker, isNotFound } from '#core/docker.ts';
-import { AppError, systemCode } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import type { HostPaths } from '#core/paths.ts';
 import type { DeleteMemberAnswer, PutMemberAnswer } from '#pool/agent-api.ts';
@@ -10,10 +8,11 @@ import { MEMBER_LABELS, type MemberReport, type MemberSpec, specHash } from '#po
 import { engineError } from '../engine-errors.ts';
 import { createKeyedMutex } from '../mutex.ts';
 import { expectPortsFree } from '../ports.ts';
-import { containerOptions, memberFolders } from './container-options.ts';
+import { containerOptions } from './container-options.ts';
+import { createFolders } from './folders.ts';
 import { ownerOf } from './owner.ts';
 import { isMember, reportMember } from './report.ts';
-import { type Owner, type SecretStore, writeSecretFiles } from './secrets.ts';
+import type { Owner, SecretStore } from './secrets.ts';
 import type { MemberStore } from './store.ts';
 
 export interface MembersOptions {
@@ -47,6 +46,7 @@ export interface Members {
 export function createMembers({ docker, paths, hostId, store, secrets, openFilesLimit, log }: MembersOptions): Members {
   const mutex = createKeyedMutex();
   const context = { paths, hostId, openFilesLimit };
+  const folders = createFolders({ paths, store });
 
   async function inspect(nameOrId: string): Promise<ContainerInspectInfo | undefined> {
     try {
@@ -68,7 +68,7 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
   }
 
   async function create(spec: MemberSpec, name: string): Promise<{ id: string; owner: Owner }> {
-    await prepareFolders(spec);
+    await folders.prepare(spec);
     const what = `creating the member ${spec.id}`;
     const image = await imageOf(spec.image);
     let id: string | undefined;
@@ -91,41 +91,6 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
         hint: 'control lets the agent fetch it first (POST /v1/images/fetch)',
       });
     }
-  }
-
-  /** Folders must be there before the engine is asked; whom they belong to is known only once there is a container to look into. */
-  async function prepareFolders(spec: MemberSpec): Promise<void> {
-    const folders = memberFolders(spec, paths);
-    const before = await store.get(spec.id);
-    for (const [volume, folder] of Object.entries(folders.volumes)) {
-      const had = before !== undefined && Object.hasOwn(before.spec.volumes, volume);
-      if (had && !(await exists(folder))) {
-        throw new AppError(
-          'unavailable',
-          `the volume ${volume} of ${spec.id} had data and ${folder} is not there: an empty one is not put in its place`,
-          {
-            hint: 'is the disk mounted? If the data is lost for good, remove the member with purge and let it be made again',
-          },
-        );
-      }
-      await mkdir(folder, { recursive: true, mode: 0o750 });
-    }
-    await mkdir(folders.run, { recursive: true, mode: 0o750 });
-    await mkdir(folders.secrets, { recursive: true, mode: 0o700 });
-    await mkdir(dirname(paths.consulSocket), { recursive: true, mode: 0o755 });
-    await mkdir(dirname(paths.agentSocket), { recursive: true, mode: 0o755 });
-  }
-
-  async function handOver(spec: MemberSpec, values: Record<string, string>, owner: Owner): Promise<boolean> {
-    const folders = memberFolders(spec, paths);
-    for (const folder of Object.values(folders.volumes)) {
-      // Never touch what has data in it: its owner is the member's business.
-      if ((await readdir(folder)).length > 0) continue;
-      await chown(folder, owner.uid, owner.gid);
-      await chmod(folder, 0o750);
-    }
-    await chown(folders.run, owner.uid, owner.gid);
-    return writeSecretFiles(folders.secrets, values, owner);
   }
 
   async function start(id: string, spec: MemberSpec): Promise<void> {
@@ -163,7 +128,7 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
     try {
       const created = await create(spec, spec.id);
       id = created.id;
-      await handOver(spec, values, created.owner);
+      await folders.handOver(spec, values, created.owner);
       // Kept before it runs: after a crash in between, the agent finishes by itself.
       await remember(spec, values);
       await start(id, spec);
@@ -178,11 +143,7 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
   async function forget(spec: MemberSpec): Promise<void> {
     await store.remove(spec.id);
     await secrets.forget(spec.id);
-    const folders = memberFolders(spec, paths);
-    await rm(folders.secrets, { recursive: true, force: true });
-    await rm(folders.run, { recursive: true, force: true });
-    // Only what is empty: data that an earlier member of that name left is kept.
-    for (const folder of [...Object.values(folders.volumes), join(paths.volumes, spec.id)]) await rmdir(folder).catch(() => undefined);
+    await folders.removeEmpty(spec);
   }
 
   /** The next container is created beside the old one first: what the engine would refuse is refused while the old one still runs. */
@@ -194,7 +155,7 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
     const { id, owner } = await create(spec, temporary);
     try {
       await stop(old.Id);
-      await handOver(spec, values, owner);
+      await folders.handOver(spec, values, owner);
       await remember(spec, values);
       await docker.getContainer(old.Id).remove({ force: true, v: true });
     } catch (error) {
@@ -252,8 +213,8 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
           await replace(present, spec, values);
           change = 'replaced';
         } else {
-          await prepareFolders(spec);
-          const rewritten = await handOver(spec, values, await ownerFor(present));
+          await folders.prepare(spec);
+          const rewritten = await folders.handOver(spec, values, await ownerFor(present));
           await remember(spec, values);
           const idle = isIdle(present);
           if (idle) await start(present.Id, spec);
@@ -279,11 +240,7 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
             if (!isNotFound(error)) throw engineError(error, `removing the member ${id}`);
           }
         }
-        await rm(join(paths.membersRun, id), { recursive: true, force: true });
-        await rm(join(paths.secretsRun, id), { recursive: true, force: true });
-        const data = join(paths.volumes, id);
-        const purged = purge && (await exists(data));
-        if (purged) await rm(data, { recursive: true, force: true });
+        const purged = await folders.remove(id, { purge });
         log.info({ member: id, removed: present !== undefined, purged }, 'a member was removed');
         return { removed: present !== undefined, purged };
       });
@@ -300,8 +257,8 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
           return 'created';
         }
         if (!isIdle(present)) return undefined;
-        await prepareFolders(kept.spec);
-        await handOver(kept.spec, values, await ownerFor(present));
+        await folders.prepare(kept.spec);
+        await folders.handOver(kept.spec, values, await ownerFor(present));
         await start(present.Id, kept.spec);
         return 'started';
       });
@@ -318,14 +275,4 @@ export function createMembers({ docker, paths, hostId, store, secrets, openFiles
 
 function isIdle(container: ContainerInspectInfo): boolean {
   return container.State.Status === 'created' || container.State.Status === 'exited' || container.State.Status === 'dead';
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
 }

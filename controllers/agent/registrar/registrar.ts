@@ -15,6 +15,9 @@ import { type HostContext, shortId } from './wanted.ts';
 /** Milliseconds between full passes; each one also pushes all checks, three times and more within their TTL. */
 const FULL_PASS_MS = 8000;
 
+/** Milliseconds after which a full pass that failed is tried again. */
+const RETRY_MS = 1000;
+
 export interface Registrar {
   loop: Loop;
   start(): void;
@@ -62,12 +65,16 @@ export function createRegistrar(options: RegistrarOptions): Registrar {
     return { ...plan, failures };
   }
 
-  const loop = createLoop({
+  const loop: Loop = createLoop({
     name: 'registrar',
     log,
     intervalMs: fullPassMs,
     async cycle() {
-      const { steps, problems, wanted, failures } = await pass();
+      const { steps, problems, wanted, failures } = await pass().catch((error: unknown) => {
+        // Events that came while Consul was away were lost: what they said must not wait for the loop's longest pause.
+        setTimeout(() => loop.markDirty(), RETRY_MS).unref();
+        throw error;
+      });
       const done = steps.filter(({ kind }) => kind !== 'push').length;
       const parts = [`${wanted} services of containers here are in Consul${done === 0 ? '' : `, ${done} changes`}`];
       if (targets === undefined) parts.push('the targets of load balancers are not known yet');
