@@ -3,7 +3,7 @@ import { isRecord } from '#core/http.ts';
 
 export type Docker = Dockerode;
 
-/** @param socketPath the engine's socket; a call never waits longer than a minute for an answer to begin */
+/** @param socketPath the engine's socket. Calls have no deadline of their own: events and logs are followed for as long as they last. */
 export function createDocker({ socketPath = '/var/run/docker.sock' }: { socketPath?: string } = {}): Docker {
   return new Dockerode({ socketPath });
 }

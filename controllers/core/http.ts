@@ -1,6 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { AppError, errorBody, isErrorCode, messageOf, systemCode } from '#core/errors.ts';
+import { MAX_TIMER_MS } from '#core/sleep.ts';
 
 export interface HttpTarget {
   /** A unix socket, or … */
@@ -34,7 +35,8 @@ export interface HttpResponse {
 /**
  * One HTTP exchange with a deadline, over TCP, TLS or a unix socket.
  *
- * @throws AppError `timeout` when the deadline passed, `unavailable` when nobody answered or the connection broke
+ * @throws AppError `timeout` when the deadline passed or `signal` aborted, `unavailable` when nobody answered or the connection broke, `too_large`,
+ * `invalid` when a header or the path holds what HTTP cannot carry
  */
 export function httpRequest(request: HttpRequest): Promise<HttpResponse> {
   const { method, path, headers = {}, body, timeoutMs, maxBytes = 64 * 2 ** 20, signal, socketPath, host, port, tls } = request;
@@ -48,7 +50,18 @@ export function httpRequest(request: HttpRequest): Promise<HttpResponse> {
       ...(request.agent === undefined ? {} : { agent: request.agent }),
       ...(tls ?? {}),
     };
-    const outgoing = (tls === undefined ? http : https).request(options);
+    // Before anything is opened: a request that is destroyed before it has a listener for errors takes the process with it.
+    if (signal?.aborted) {
+      reject(new AppError('timeout', `${method} ${path} at ${where} was called off`));
+      return;
+    }
+    let outgoing: http.ClientRequest;
+    try {
+      outgoing = (tls === undefined ? http : https).request(options);
+    } catch (cause) {
+      reject(new AppError('invalid', `${method} at ${where} cannot be asked for: ${messageOf(cause)}`, { cause }));
+      return;
+    }
     let settled = false;
     const finish = (action: () => void) => {
       if (settled) return;
@@ -62,11 +75,13 @@ export function httpRequest(request: HttpRequest): Promise<HttpResponse> {
       fail(new AppError('timeout', `${method} ${path} at ${where} was called off`));
       outgoing.destroy();
     };
-    const timer = setTimeout(() => {
-      fail(new AppError('timeout', `${where} did not answer ${method} ${path} within ${timeoutMs} ms`));
-      outgoing.destroy();
-    }, timeoutMs);
-    if (signal?.aborted) return onAbort();
+    const timer = setTimeout(
+      () => {
+        fail(new AppError('timeout', `${where} did not answer ${method} ${path} within ${timeoutMs} ms`));
+        outgoing.destroy();
+      },
+      Math.min(timeoutMs, MAX_TIMER_MS),
+    );
     signal?.addEventListener('abort', onAbort, { once: true });
 
     outgoing.on('error', (cause) => fail(unreachable(where, cause)));

@@ -33,11 +33,14 @@ export interface Loop {
   alive(): boolean;
 }
 
+/** Least wait after a pass that failed, in milliseconds, however many marks there are: a pass that fails and marks itself must not spin. */
+const FAILED_PAUSE_MS = 100;
+
 /**
  * Turns `cycle` until stopped.
  *
  * Invariants: at most one pass or exclusive action at any moment; a mark set during a pass is honoured by a further pass; an error ends the pass,
- * never the loop, and the next one comes after a backoff that is never longer than the interval.
+ * never the loop, and the next one comes after a backoff that is never longer than the interval, or, when something was marked, after a short pause.
  */
 export function createLoop({ name, log, intervalMs, cycle, now = Date.now }: LoopOptions): Loop {
   const stopping = new AbortController();
@@ -49,11 +52,12 @@ export function createLoop({ name, log, intervalMs, cycle, now = Date.now }: Loo
   let state: LoopState | undefined;
 
   function exclusive<T>(action: () => Promise<T>): Promise<T> {
-    const result = tail.then(action, action);
+    const result = tail.then(action);
     tail = result.catch(() => undefined);
     return result;
   }
 
+  /** @returns milliseconds until the next pass when nothing is marked */
   async function pass(): Promise<number> {
     dirty = false;
     try {
@@ -75,9 +79,10 @@ export function createLoop({ name, log, intervalMs, cycle, now = Date.now }: Loo
   async function turn(): Promise<void> {
     while (!stopping.signal.aborted) {
       const waitMs = await exclusive(pass);
+      if (state?.error !== undefined) await sleep(Math.min(waitMs, FAILED_PAUSE_MS), stopping.signal);
       if (dirty) continue;
       wake = new AbortController();
-      await sleep(waitMs, AbortSignal.any([wake.signal, stopping.signal]));
+      if (!stopping.signal.aborted) await sleep(waitMs, wake.signal);
     }
   }
 
@@ -87,6 +92,7 @@ export function createLoop({ name, log, intervalMs, cycle, now = Date.now }: Loo
     },
     async stop() {
       stopping.abort();
+      wake.abort();
       await running;
       await tail;
     },

@@ -1,3 +1,6 @@
+/** Longest delay of one of Node's timers, in milliseconds: a longer one fires at once (Node's docs on `setTimeout`). */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * Waits `ms` milliseconds, or less when `signal` aborts: it then returns early and never throws, so that a loop can look at the signal itself.
  */
@@ -9,7 +12,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, Math.min(ms, MAX_TIMER_MS));
     signal?.addEventListener('abort', done, { once: true });
   });
 }

@@ -10,7 +10,7 @@ export interface SpawnResult {
 /**
  * Runs a program without a shell and collects what it says.
  *
- * @param timeoutMs after it the program is killed
+ * @param timeoutMs after it the program is killed; what it started itself and left running does not hold up the answer
  * @throws AppError `timeout`, or `internal` when the program could not be started
  */
 export function run(
@@ -22,10 +22,11 @@ export function run(
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(env ? { env } : {}), ...(cwd ? { cwd } : {}) });
     let stdout = '';
     let stderr = '';
-    let late = false;
     const timer = setTimeout(() => {
-      late = true;
       child.kill('SIGKILL');
+      child.stdout.destroy();
+      child.stderr.destroy();
+      reject(new AppError('timeout', `${file} ${args[0] ?? ''} did not end within ${timeoutMs} ms`));
     }, timeoutMs);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
@@ -41,8 +42,7 @@ export function run(
     });
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      if (late) reject(new AppError('timeout', `${file} ${args[0] ?? ''} did not end within ${timeoutMs} ms`));
-      else resolve({ code: code ?? (signal === null ? 1 : 128), stdout, stderr });
+      resolve({ code: code ?? (signal === null ? 1 : 128), stdout, stderr });
     });
   });
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { parseRecord } from '#core/consul/records.ts';
 import { hasCode, toAppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { applyChanges, type KvChange, MAX_CHANGES, type PoolConsul } from '#pool/guard.ts';
-import { parseRecord } from '#pool/record.ts';
 
 export const EVENTS_PREFIX = 'xcaas/events/';
 
@@ -144,7 +144,7 @@ function readEvent(entry: { key: string; value: string }): PoolEvent[] {
   try {
     return [parseRecord(PoolEvent, entry)];
   } catch (error) {
-    if (hasCode(error, 'invalid')) return [];
+    if (hasCode(error, 'internal')) return [];
     throw error;
   }
 }

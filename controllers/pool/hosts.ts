@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { KvEntry } from '#core/consul/client.ts';
+import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { HostSpec, labelKey } from '#core/host.ts';
 import type { Logger } from '#core/log.ts';
@@ -8,7 +9,6 @@ import { sumReserved } from '#pool/capacity.ts';
 import { guarded, type PoolConsul } from '#pool/guard.ts';
 import { type Host, HostFacts } from '#pool/host.ts';
 import { listPlacements, type Placement } from '#pool/placement-record.ts';
-import { parseRecord } from '#pool/record.ts';
 
 export const HOSTS_PREFIX = 'xcaas/hosts/';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ConsulClient } from '#core/consul/client.ts';
+import { parseRecord } from '#core/consul/records.ts';
 import { name } from '#core/names.ts';
-import { parseRecord } from '#pool/record.ts';
 
 /** `udp/53`: a port of the host that a member publishes. */
 export const hostPort = z.string().regex(/^(tcp|udp)\/\d{1,5}$/);

@@ -91,7 +91,7 @@ describe('reservePlacements', () => {
     const consul = await poolOf(testHost(1));
     await consul.kv.put('xcaas/placements/odd-1', '{"v":1}');
     await expect(reserve(consul, member('web-1'))).rejects.toMatchObject({
-      code: 'invalid',
+      code: 'internal',
       message: expect.stringContaining('xcaas/placements/odd-1'),
     });
   });

@@ -1,10 +1,10 @@
+import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { guarded, type PoolConsul } from '#pool/guard.ts';
 import type { Host } from '#pool/host.ts';
 import { listHosts } from '#pool/hosts.ts';
 import { type MemberToPlace, type PlacementResult, place, type Strategy } from '#pool/placement.ts';
 import { listPlacements, Placement, placementKey } from '#pool/placement-record.ts';
-import { parseRecord } from '#pool/record.ts';
 
 export interface ReserveRequest {
   kind: Placement['kind'];

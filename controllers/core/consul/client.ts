@@ -83,8 +83,11 @@ export interface ConsulClient {
   session: {
     /** @param ttlSeconds Consul ends the session after up to twice this time without a renewal */
     create(options: { name: string; ttlSeconds: number; behavior: 'release' | 'delete' }): Promise<string>;
-    /** @returns false when the session is gone */
-    renew(id: string): Promise<boolean>;
+    /**
+     * @param options.timeoutMs milliseconds; as all calls when not given
+     * @returns false when the session is gone
+     */
+    renew(id: string, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<boolean>;
     destroy(id: string): Promise<void>;
   };
   agent: {
@@ -151,25 +154,25 @@ export function createConsul(target: ConsulTarget): ConsulClient {
         return parseKv(answer, `the keys under ${prefix}`);
       },
       async put(key, value) {
-        await expectTrue(`writing ${key}`, (options) => library.kv.set({ key, value, ...options }));
+        await expectTrue(`writing ${key}`, (options) => library.kv.set({ key: plainKey(key), value, ...options }));
       },
       async cas(key, value, modifyIndex) {
-        return call(`writing ${key}`, (options) => library.kv.set({ key, value, cas: modifyIndex, ...options }));
+        return call(`writing ${key}`, (options) => library.kv.set({ key: plainKey(key), value, cas: modifyIndex, ...options }));
       },
       async delete(key, { cas } = {}) {
         const result = await call(`deleting ${key}`, (options) =>
-          library.kv.del({ key, ...(cas === undefined ? {} : { cas }), ...options }),
+          library.kv.del({ key: plainKey(key), ...(cas === undefined ? {} : { cas }), ...options }),
         );
         return result !== false;
       },
       async deleteTree(prefix) {
-        await call(`deleting all under ${prefix}`, (options) => library.kv.del({ key: prefix, recurse: true, ...options }));
+        await call(`deleting all under ${prefix}`, (options) => library.kv.del({ key: plainKey(prefix), recurse: true, ...options }));
       },
       async acquire(key, value, session) {
-        return call(`locking ${key}`, (options) => library.kv.set({ key, value, acquire: session, ...options }));
+        return call(`locking ${key}`, (options) => library.kv.set({ key: plainKey(key), value, acquire: session, ...options }));
       },
       async release(key, session) {
-        return call(`unlocking ${key}`, (options) => library.kv.set({ key, value: '', release: session, ...options }));
+        return call(`unlocking ${key}`, (options) => library.kv.set({ key: plainKey(key), value: '', release: session, ...options }));
       },
     },
     session: {
@@ -182,8 +185,8 @@ export function createConsul(target: ConsulTarget): ConsulClient {
         if (answer.status !== 200 || !isRecord(answer.body)) throw consulError(answer, `creating the session ${name}`);
         return String(answer.body.ID);
       },
-      async renew(id) {
-        const answer = await transport.request('PUT', `/v1/session/renew/${id}`);
+      async renew(id, options = {}) {
+        const answer = await transport.request('PUT', `/v1/session/renew/${encodeURIComponent(id)}`, options);
         if (answer.status === 404) return false;
         if (answer.status !== 200) throw consulError(answer, 'renewing a session');
         return true;
@@ -341,7 +344,15 @@ function registrationBody(service: ServiceRegistration): unknown {
 
 /** Keys are paths: each segment is encoded, the slashes stay. */
 function encodeKey(key: string): string {
-  return key.split('/').map(encodeURIComponent).join('/');
+  return plainKey(key).split('/').map(encodeURIComponent).join('/');
+}
+
+/**
+ * @throws AppError `invalid` for a key with segments that HTTP servers resolve (`..`, `.`, `//`), even encoded: what they lead to is another key
+ */
+function plainKey(key: string): string {
+  if (/(^|\/)\.{1,2}(\/|$)|\/\/|^\//.test(key)) throw new AppError('invalid', `${JSON.stringify(key.slice(0, 200))} cannot be a key`);
+  return key;
 }
 
 function libraryError(error: unknown, what: string): AppError {

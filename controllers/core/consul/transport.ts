@@ -28,10 +28,14 @@ export interface ConsulAnswer {
 export type ConsulTransport = (method: string, path: string, request?: ConsulRequest) => Promise<ConsulAnswer>;
 
 const DEFAULT_TIMEOUT_MS = 5000;
+/** Plain calls in flight at once; the others wait within their deadlines. */
+const MAX_CALLS = 64;
 
 /** Plain calls of Consul's HTTP API with a deadline. Answers of any status are returned. */
 export function createTransport(target: ConsulTarget): { request: ConsulTransport; close(): void } {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
+  const agent = new http.Agent({ keepAlive: true, maxSockets: MAX_CALLS });
+  // Apart from the others: blocking queries keep their connections, and many of them would leave none for plain calls.
+  const blocking = new http.Agent({ keepAlive: true });
   const request: ConsulTransport = async (method, path, { query = {}, body, raw, signal, timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => {
     const search = new URLSearchParams();
     for (const [key, value] of Object.entries(query)) if (value !== undefined) search.set(key, value === true ? '' : String(value));
@@ -45,12 +49,18 @@ export function createTransport(target: ConsulTarget): { request: ConsulTranspor
       headers: target.token === undefined ? {} : { 'x-consul-token': target.token },
       ...(text === undefined ? {} : { body: text }),
       timeoutMs,
-      agent,
+      agent: query.index === undefined ? agent : blocking,
       ...(signal === undefined ? {} : { signal }),
     });
     return consulAnswer(answer.status, answer.headers, answer.body.toString('utf8'));
   };
-  return { request, close: () => agent.destroy() };
+  return {
+    request,
+    close() {
+      agent.destroy();
+      blocking.destroy();
+    },
+  };
 }
 
 /** Turns a status that means failure into an AppError that says what Consul said. */

@@ -67,6 +67,13 @@ export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
   const backoff = createBackoff(retryMs.first, retryMs.max);
   let index = 0;
   let delivered: string | undefined;
+  const tellError = (error: AppError) => {
+    try {
+      options.onError?.(error);
+    } catch (thrown) {
+      log.warn({ path, err: thrown }, 'a listener for errors of a blocking query failed');
+    }
+  };
 
   while (!signal.aborted) {
     await bucket.take(signal);
@@ -93,7 +100,7 @@ export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
       const error = toAppError(thrown);
       index = 0;
       log.debug({ path, err: error.message, code: error.code }, 'a blocking query failed');
-      options.onError?.(error);
+      tellError(error);
       await sleep(hasCode(error, 'forbidden') ? retryMs.max : backoff.next(), signal);
     }
   }
