@@ -36,6 +36,8 @@ export interface LoadOptions extends From {
   timeoutMs?: number;
   /** True if not given. */
   keepAlive?: boolean;
+  /** Before counting begins, ask until a request succeeds, at most so long; 0 if not given. */
+  waitOkMs?: number;
   ca?: string;
   insecure?: boolean;
 }
@@ -63,7 +65,10 @@ export interface Running<Report> {
 
 /** Sends HTTP requests until stopped, and accounts for each one. */
 export function startLoad(options: LoadOptions): Promise<Running<LoadReport>> {
-  return launch<LoadReport>(httpLoad(options), options, (options.timeoutMs ?? 5000) + 10_000);
+  return launch<LoadReport>(httpLoad(options), options, {
+    startMs: 30_000 + (options.waitOkMs ?? 0) + (options.timeoutMs ?? 5000),
+    stopMs: (options.timeoutMs ?? 5000) + 10_000,
+  });
 }
 
 /** Opens WebSockets, keeps a heartbeat on each, and tells which died when and why. */
@@ -72,7 +77,7 @@ export function startSockets(options: SocketsOptions): Promise<Running<WsReport>
   return launch<WsReport>(
     { kind: 'ws', url, count, perSecond, headers, heartbeatMs, timeoutMs, ...(insecure ? { insecure } : {}) },
     options,
-    15_000,
+    { startMs: 30_000, stopMs: 15_000 },
   );
 }
 
@@ -99,7 +104,11 @@ export function httpLoad(options: LoadOptions): HttpLoad {
   return { kind: 'http', urls, concurrency, timeoutMs, keepAlive, expectEcho, headers, ...rest, method };
 }
 
-async function launch<Report>(load: HttpLoad | WsLoad, from: From, stopTimeoutMs: number): Promise<Running<Report>> {
+async function launch<Report>(
+  load: HttpLoad | WsLoad,
+  from: From,
+  { startMs, stopMs }: { startMs: number; stopMs: number },
+): Promise<Running<Report>> {
   const child = spawnWorker(from);
   let stderr = '';
   let ended: string | undefined;
@@ -141,7 +150,7 @@ async function launch<Report>(load: HttpLoad | WsLoad, from: From, stopTimeoutMs
     child.kill('SIGTERM');
   };
   try {
-    await ask(JSON.stringify(load), 'started', 30_000);
+    await ask(JSON.stringify(load), 'started', startMs);
   } catch (error) {
     end();
     throw error;
@@ -150,7 +159,7 @@ async function launch<Report>(load: HttpLoad | WsLoad, from: From, stopTimeoutMs
     report: () => ask('report', 'report', 10_000),
     async stop() {
       try {
-        return await ask('stop', 'final', stopTimeoutMs);
+        return await ask('stop', 'final', stopMs);
       } finally {
         end();
       }

@@ -118,6 +118,7 @@ describe('an overlay', () => {
       bodyBytes: 1_048_576,
       expectEcho: true,
       concurrency: 2,
+      waitOkMs: 10_000,
       inContainer: { host: n1, network: 'ov' },
     });
     await sleep(1500);
@@ -134,7 +135,13 @@ describe('an overlay', () => {
   });
 
   it('loses the requests to a host that is cut off, and no others after healing', async () => {
-    const load = await startLoad({ url: 'http://web2:8080/', rps: 50, timeoutMs: 400, inContainer: { host: n1, network: 'ov' } });
+    const load = await startLoad({
+      url: 'http://web2:8080/',
+      rps: 50,
+      timeoutMs: 400,
+      waitOkMs: 10_000,
+      inContainer: { host: n1, network: 'ov' },
+    });
     await sleep(600);
     expect(await load.report()).toMatchObject({ failed: 0 });
     n2.cut();
@@ -150,7 +157,13 @@ describe('an overlay', () => {
   });
 
   it('hangs with a frozen host, and goes on when it thaws', async () => {
-    const load = await startLoad({ url: 'http://web2:8080/', rps: 50, timeoutMs: 400, inContainer: { host: n1, network: 'ov' } });
+    const load = await startLoad({
+      url: 'http://web2:8080/',
+      rps: 50,
+      timeoutMs: 400,
+      waitOkMs: 10_000,
+      inContainer: { host: n1, network: 'ov' },
+    });
     await sleep(400);
     n2.freeze();
     await expect(n2.exec('true')).rejects.toThrow('frozen');

@@ -23,6 +23,8 @@ export interface HttpLoad {
   /** From the request's start to the answer's last byte. */
   timeoutMs: number;
   keepAlive: boolean;
+  /** Before counting begins, ask until a request succeeds, at most this long: a container new on an overlay gets no answers for its first moments. */
+  waitOkMs?: number;
   ca?: string;
   insecure?: boolean;
 }
@@ -33,8 +35,7 @@ const MOST_AT_ONCE = 2000;
 const AFTER_FAILURE_MS = 10;
 
 /** Sends requests until stopped. */
-export function startHttpLoad(load: HttpLoad) {
-  const recorder = new Recorder(performance.now(), Date.now());
+export async function startHttpLoad(load: HttpLoad) {
   const secure = load.urls[0]?.startsWith('https:') === true;
   const options = {
     keepAlive: load.keepAlive,
@@ -49,6 +50,12 @@ export function startHttpLoad(load: HttpLoad) {
       : load.body !== undefined
         ? Buffer.from(load.body)
         : undefined;
+  const giveUp = performance.now() + (load.waitOkMs ?? 0);
+  while (performance.now() < giveUp) {
+    if ((await request({ load, url: new URL(load.urls[0]!), agent, body })).reason === undefined) break;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const recorder = new Recorder(performance.now(), Date.now());
   let stopped = false;
   let flying = 0;
   let turn = 0;

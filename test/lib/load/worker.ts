@@ -10,13 +10,20 @@ import { startWsLoad, type WsLoad } from './ws-load.ts';
 const say = (value: unknown) => new Promise<void>((resolve) => process.stdout.write(`${JSON.stringify(value)}\n`, () => resolve()));
 
 let stopping = false;
-let driver: ReturnType<typeof startHttpLoad> | ReturnType<typeof startWsLoad> | undefined;
+let begun = false;
+let driver: Awaited<ReturnType<typeof startHttpLoad>> | ReturnType<typeof startWsLoad> | undefined;
+async function begin(load: HttpLoad | WsLoad): Promise<void> {
+  driver = load.kind === 'http' ? await startHttpLoad(load) : startWsLoad(load);
+  await say({ type: 'started' });
+}
+
 const lines = createInterface({ input: process.stdin });
 lines.on('line', (line) => {
-  if (driver === undefined) {
-    const load: HttpLoad | WsLoad = JSON.parse(line);
-    driver = load.kind === 'http' ? startHttpLoad(load) : startWsLoad(load);
-    void say({ type: 'started' });
+  if (!begun) {
+    begun = true;
+    void begin(JSON.parse(line));
+  } else if (driver === undefined) {
+    throw new Error(`'${line}' before the load has started`);
   } else if (line === 'report') {
     void say({ type: 'report', report: driver.report() });
   } else if (line === 'stop') {
