@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -187,15 +187,12 @@ function spawnWorker({ inHost, inContainer }: From): ChildProcess {
 
 let built: string | undefined;
 
-/** The driver in one file, made once a test program. */
+/** The driver in one file, named by its content: programs that run at the same time share it. */
 function workerFile(): string {
   if (built !== undefined) return built;
-  const dir = mkdtempSync(join(tmpdir(), 'xcaas-load-'));
-  process.once('exit', () => rmSync(dir, { recursive: true, force: true }));
-  built = join(dir, 'worker.cjs');
-  buildSync({
+  const { outputFiles } = buildSync({
     entryPoints: [fileURLToPath(new URL('./load/worker.ts', import.meta.url))],
-    outfile: built,
+    write: false,
     bundle: true,
     platform: 'node',
     target: 'node20',
@@ -203,5 +200,12 @@ function workerFile(): string {
     external: ['bufferutil', 'utf-8-validate'],
     logLevel: 'warning',
   });
-  return built;
+  const { contents, hash } = outputFiles[0]!;
+  const file = join(tmpdir(), `xcaas-load-${hash.replace(/[^A-Za-z0-9]/g, '')}.cjs`);
+  if (!existsSync(file)) {
+    writeFileSync(`${file}.${process.pid}`, contents);
+    renameSync(`${file}.${process.pid}`, file);
+  }
+  built = file;
+  return file;
 }
