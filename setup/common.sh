@@ -80,7 +80,20 @@ last_words() {
 }
 
 scratch() {
-  [[ -n $SCRATCH ]] || SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/xcaas-setup.XXXXXX")
+  [[ -z $SCRATCH ]] || return 0
+  mkdir -p "$STATE/setup"
+  (umask 077 && mkdir -p "$STATE/setup/scratch.$$")
+  SCRATCH=$STATE/setup/scratch.$$
+}
+# What a run that was killed left: its scratch folder, and containers made only to copy something out of.
+sweep() {
+  local at
+  for at in "$STATE"/setup/scratch.*; do
+    if [[ -d $at && ! -d /proc/${at##*.} ]]; then rm -rf --one-file-system "$at"; fi
+  done
+  if engine_answers; then
+    docker ps -aq --filter 'label=xcaas.kind=setup' --filter status=created --filter status=exited | xargs -r docker rm -f >/dev/null 2>&1 || true
+  fi
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }

@@ -43,7 +43,7 @@ program_hash() {
   if [[ ! -s $at ]]; then
     mkdir -p "$STATE/setup"
     rm -f "$STATE"/setup/programs-*
-    container=$(docker create "$id" none)
+    container=$(docker create --label xcaas.kind=setup "$id" none)
     docker cp -q "$container:/dist/SHA256SUMS" "$at" >/dev/null 2>&1 || true
     docker rm "$container" >/dev/null
   fi

@@ -54,8 +54,9 @@ lock_setup() {
   mkdir -p "$STATE/setup" "$LOG_DIR"
   chmod 700 "$LOG_DIR"
   exec 9>"$STATE/setup/lock"
-  have flock || return 0
+  have flock || { sweep; return 0; }
   flock -n 9 || die in_use 'Another ./xcaas is at work on this host.' 'Wait until it has ended, then repeat the command.'
+  sweep
 }
 
 cmd_up() {
