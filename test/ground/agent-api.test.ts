@@ -223,7 +223,7 @@ test('the loopback API: health without control, a clear refusal, then everything
   await serve(control, '127.0.0.1', host.ports.control);
   expect(await api('GET', '/v1/health')).toMatchObject({
     status: 200,
-    body: { status: 'ok', control: 'ok', consul: 'ok', controlAddress: '127.0.0.1' },
+    body: { status: 'READY', control: 'ok', consul: 'ok', controlAddress: '127.0.0.1' },
   });
   const big = Buffer.alloc(30 * 2 ** 20, 'x');
   const posted = await httpRequest({
