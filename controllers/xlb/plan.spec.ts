@@ -299,8 +299,17 @@ describe('status', () => {
     expect(status({ ...settled(), sidecars: [sidecar('web-1', { engineUp: false })] }).status).toBe('DOWN');
   });
 
-  it('is DEGRADED with fewer members, and says which are awaited', () => {
+  it('is PENDING while a member that was placed a moment ago is on its way', () => {
     expect(status({ ...settled(), sidecars: [sidecar('web-1')] })).toMatchObject({
+      status: 'PENDING',
+      sentence: '1 of 2 members serve; web-2 is being started',
+    });
+  });
+
+  it('is DEGRADED with fewer members, and says which are awaited', () => {
+    const settledLongAgo = settled();
+    settledLongAgo.placements = settledLongAgo.placements.map((each) => ({ ...each, time: '2025-12-31T12:00:00Z' }));
+    expect(status({ ...settledLongAgo, sidecars: [sidecar('web-1')] })).toMatchObject({
       status: 'DEGRADED',
       sentence: '1 of 2 members serve; waiting for web-2',
     });

@@ -35,6 +35,9 @@ export type Step =
  */
 export const HOST_LOST_AFTER_MS = 30_000;
 
+/** How long a new member may take before it counts as missing: an image may have to be carried to its host first. */
+export const STARTING_MS = 120_000;
+
 /** Resources of a member: nginx, HAProxy and a small Node process; not bound to CPUs. */
 export const MEMBER_MEMORY_BYTES = 512 * 2 ** 20;
 
@@ -234,6 +237,10 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
       next: [`lb status ${spec.name}`],
     };
   }
+  const starting = wanted.filter((member) => isStarting(member, observed, now));
+  if (live.length + starting.length >= wanted.length && starting.length > 0) {
+    return { ...base, status: 'PENDING', sentence: `${count}; ${starting.join(', ')} is being started`, next: [] };
+  }
   if (live.length < wanted.length) {
     return {
       ...base,
@@ -257,6 +264,14 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
     return { ...base, status: 'READY', sentence: `${count}, all on ${host}, the only host of the pool`, next: [] };
   }
   return { ...base, status: 'READY', sentence: `${count} on ${hostNames.size} host${hostNames.size === 1 ? '' : 's'}`, next: [] };
+}
+
+/** Placed a short while ago and not heard of yet, on a host that lives: on its way, not missing. */
+function isStarting(member: string, observed: Observed, now: Date): boolean {
+  const placement = observed.placements.find((record) => record.member === member);
+  if (observed.sidecars.some((sidecar) => sidecar.member === member)) return false;
+  if (placement === undefined || placement.lostSince !== undefined) return placement === undefined;
+  return now.getTime() - Date.parse(placement.time) < STARTING_MS;
 }
 
 function serves(member: string, observed: Observed): boolean {

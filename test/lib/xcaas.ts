@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { AppError } from '#core/errors.ts';
-import type { SpawnResult } from '#core/spawn.ts';
 import { waitFor } from '#core/sleep.ts';
+import type { SpawnResult } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 import { type Engines, startEngines } from './pool/engines.ts';
 import type { PoolHost } from './pool/host.ts';
@@ -11,7 +11,11 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SETUP = `${ROOT}/xcaas`;
 
 /** Images a host of a test pool begins with: what `up` would build or stream, and what test containers run. */
-export const POOL_IMAGES = [...['consul', 'control', 'xlb'].map((name) => `xcaas/${name}:${VERSION}`), PLAIN_IMAGE];
+export const POOL_IMAGES = [
+  ...['build', 'consul', 'control', 'xlb'].map((name) => `xcaas/${name}:${VERSION}`),
+  PLAIN_IMAGE,
+  'node:24-trixie-slim',
+];
 
 export interface Pool {
   engines: Engines;
@@ -65,7 +69,7 @@ export async function startPool({ hosts: count = 3, verbose = false }: PoolOptio
     say((await timed('up', () => expectDone(first, SETUP, ['up', '--yes', ...describe(first)]))).stderr);
     for (const host of others) {
       const { token } = await pool.json<{ token: string }>(['join-token']);
-      say((await timed(`join ${host.name}`, () => expectDone(host, SETUP, ['join', token, ...describe(host)]))).stderr);
+      say((await timed(`join ${host.name}`, () => expectDone(host, SETUP, ['join', token, '--yes', ...describe(host)]))).stderr);
     }
     await timed('whole', () => untilReady(pool, count));
     return pool;
@@ -85,7 +89,8 @@ async function untilReady(pool: Pool, count: number): Promise<void> {
       last = stdout;
       if (code !== 0) return undefined;
       const nodes = JSON.parse(stdout) as { state: string; manager: boolean }[];
-      const whole = nodes.filter((node) => node.state === 'ready').length === count && nodes.filter((node) => node.manager).length === managers;
+      const whole =
+        nodes.filter((node) => node.state === 'ready').length === count && nodes.filter((node) => node.manager).length === managers;
       return whole ? true : undefined;
     },
     { timeoutMs: 120_000, intervalMs: 500 },
@@ -126,7 +131,10 @@ function parse(text: string, what: string): unknown {
 async function expectDone(host: PoolHost, file: string, args: string[]): Promise<SpawnResult> {
   const result = await host.exec(file, args, { timeoutMs: 300_000, cwd: ROOT });
   if (result.code !== 0) {
-    throw new AppError('internal', `${args[0]} on ${host.name} ended with ${result.code}:\n${(result.stderr || result.stdout).slice(-4000)}`);
+    throw new AppError(
+      'internal',
+      `${args[0]} on ${host.name} ended with ${result.code}:\n${(result.stderr || result.stdout).slice(-4000)}`,
+    );
   }
   return result;
 }
