@@ -79,21 +79,23 @@ install_engine() {
   for way in $ways; do
     case $way in
       docker-ce) note "docker-ce $(apt_candidate docker-ce)"
-        logged 'installing docker-ce' apt_install docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin iptables ca-certificates && return 0
+        logged 'installing docker-ce' apt_install docker-ce docker-ce-cli containerd.io docker-buildx-plugin docker-compose-plugin iptables $(authorities_package) && return 0
         note 'docker-ce could not be installed; trying the distribution' ;;
       distribution)
         (($(candidate_major docker.io) >= ENGINE_MINIMUM)) || continue
         note "docker.io $(apt_candidate docker.io)"
-        logged 'installing docker.io' apt_install docker.io "$(first_candidate docker-cli docker.io)" "$(first_candidate docker-compose docker-compose-v2)" "$(first_candidate docker-buildx docker.io)" iptables ca-certificates && return 0
+        logged 'installing docker.io' apt_install docker.io "$(first_candidate docker-cli docker.io)" "$(first_candidate docker-compose docker-compose-v2)" "$(first_candidate docker-buildx docker.io)" iptables $(authorities_package) && return 0
         note "the distribution's docker.io could not be installed; trying Debian $NEXT_RELEASE" ;;
       next) add_next_release || continue
         note "docker.io of Debian $NEXT_RELEASE"
-        logged "installing docker.io of $NEXT_RELEASE" apt_install "docker.io/$NEXT_RELEASE" "docker-cli/$NEXT_RELEASE" "docker-compose/$NEXT_RELEASE" "docker-buildx/$NEXT_RELEASE" iptables ca-certificates && return 0 ;;
+        logged "installing docker.io of $NEXT_RELEASE" apt_install "docker.io/$NEXT_RELEASE" "docker-cli/$NEXT_RELEASE" "docker-compose/$NEXT_RELEASE" "docker-buildx/$NEXT_RELEASE" iptables $(authorities_package) && return 0 ;;
     esac
   done
   die unavailable 'No Docker Engine could be installed.' "What was tried stands in $LOG." \
     'Install Docker Engine 24 or later by hand (docs.docker.com/engine/install), then repeat the command.'
 }
+# Installing it writes the bundle anew: where one is, somebody may have put an authority of their own into it.
+authorities_package() { [[ -s /etc/ssl/certs/ca-certificates.crt ]] || echo ca-certificates; }
 first_candidate() { local name; for name in "$@"; do if [[ -n $(apt_candidate "$name") ]]; then echo "$name"; return 0; fi; done; echo "$1"; }
 
 add_next_release() {

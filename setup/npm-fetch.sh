@@ -13,6 +13,7 @@ npm_fetch() {
   base=$(npm_registry) || die unavailable "$name cannot be fetched: no npm registry is known on this machine." \
     'Name one:  export NPM_CONFIG_REGISTRY=https://...   or put registry=... into ~/.npmrc'
   need curl curl
+  [[ -s /etc/ssl/certs/ca-certificates.crt ]] || logged 'installing ca-certificates' apt_install ca-certificates || true
   scratch
   document=$SCRATCH/${name//\//-}.json
   npm_get "$base" "$base/${name/\//%2f}" "$document" -H 'accept: application/vnd.npm.install-v1+json' ||
