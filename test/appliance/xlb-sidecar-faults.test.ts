@@ -166,11 +166,11 @@ describe('the sidecar', () => {
     await sleep(1500);
     const before = await versionOf();
     await underLoad(async () => {
-      const { stdout } = await member.exec('pgrep', '-f', '/usr/share/xlb/xlb.mjs');
+      const before = await member.sidecarPid();
       await member.killSidecar();
       await eventually('another one answers', async () => {
-        const now = await member.exec('pgrep', '-f', '/usr/share/xlb/xlb.mjs');
-        return now.stdout !== stdout && (await member.status()).specIndex > 0 && (await member.status()).consulReachable;
+        const now = await member.sidecarPid();
+        return now !== before && (await member.status()).specIndex > 0 && (await member.status()).consulReachable;
       });
     });
     expect(await versionOf()).toEqual(before);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type ConsulClient, createConsul, type ServiceRegistration } from '#core/consul/client.ts';
-import { httpRequest, requestJson } from '#core/http.ts';
+import { expectOk, httpRequest, type JsonResponse, requestJson } from '#core/http.ts';
 import { waitFor } from '#core/sleep.ts';
 import { run } from '#core/spawn.ts';
 import { startConsul, type TestConsul } from '#test/consul.ts';
@@ -18,11 +18,13 @@ export interface Member {
   folder: string;
   status(): Promise<SidecarStatus>;
   peers(): Promise<SidecarPeers>;
-  admin(method: string, path: string): Promise<{ status: number; body: unknown }>;
+  admin(method: string, path: string): Promise<JsonResponse>;
   /** Status and first line of an answer. */
   get(path?: string, options?: { port?: number; host?: string }): Promise<{ status: number; text: string }>;
   /** Runs a program in the container as its user. */
   exec(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
+  /** Process id of the sidecar, inside. */
+  sidecarPid(): Promise<string>;
   /** SIGKILL of the sidecar alone; its supervisor starts it again. */
   killSidecar(): Promise<void>;
   restart(): Promise<void>;
@@ -114,16 +116,17 @@ export async function startMember({ lb, consulFolder, token, certs }: MemberOpti
     address: await addressOf(),
     folder,
     admin: (method, path) => requestJson({ socketPath, method, path, timeoutMs: 15_000 }),
-    status: async () => SidecarStatus.parse((await handle.admin('GET', '/status')).body),
-    peers: async () => SidecarPeers.parse((await handle.admin('GET', '/peers')).body),
+    status: async () => SidecarStatus.parse(expectOk(await handle.admin('GET', '/status'), 'the sidecar')),
+    peers: async () => SidecarPeers.parse(expectOk(await handle.admin('GET', '/peers'), 'the sidecar')),
     async get(path = '/', { port = 80, host } = {}) {
       const headers: Record<string, string> = host === undefined ? {} : { host };
       const { status, body } = await httpRequest({ host: handle.address, port, method: 'GET', path, headers, timeoutMs: 5000 });
       return { status, text: body.toString('utf8').split('\n')[0] ?? '' };
     },
     exec: (...args) => run('docker', ['exec', container, ...args]),
+    sidecarPid: () => pidOf(container, '^node.*xlb.mjs'),
     async killSidecar() {
-      await docker('exec', container, 'sh', '-c', 'kill -9 $(pgrep -f /usr/share/xlb/xlb.mjs | head -1)');
+      await docker('exec', container, 'sh', '-c', `kill -9 ${await handle.sidecarPid()}`);
     },
     async restart() {
       await docker('kill', container);
@@ -140,6 +143,12 @@ export async function startMember({ lb, consulFolder, token, certs }: MemberOpti
     },
   };
   return handle;
+}
+
+/** Process id, inside the container, of the program whose command line matches; the image has no `pgrep`. */
+export function pidOf(container: string, pattern: string): Promise<string> {
+  const script = `for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '${pattern}'; then echo \${p#/proc/}; break; fi; done`;
+  return docker('exec', container, 'sh', '-c', script);
 }
 
 /** The address under which containers of the default network reach this machine. */
