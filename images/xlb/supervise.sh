@@ -48,8 +48,8 @@ start_nginx() { exec setsid nginx -g 'daemon off;' -c "$conf"; }
 # death have had their time; one that is frozen and holds a port ends here, at the next death.
 orphans=''
 after_nginx() {
-  if [ -n "$orphans" ]; then kill -KILL -- "-$orphans" 2>/dev/null; fi
-  if kill -QUIT -- "-$1" 2>/dev/null; then orphans=$1; else orphans=''; fi
+  if [ -n "$orphans" ]; then kill -KILL "-$orphans" 2>/dev/null; fi
+  if kill -QUIT "-$1" 2>/dev/null; then orphans=$1; else orphans=''; fi
 }
 
 before_haproxy() {
@@ -69,16 +69,16 @@ before_haproxy() {
 }
 
 start_haproxy() { exec setsid haproxy -W -q -S "$run/haproxy-master.sock,mode,600" -f "$haproxy_conf"; }
-after_haproxy() { kill -KILL -- "-$1" 2>/dev/null || true; }
+after_haproxy() { kill -KILL "-$1" 2>/dev/null || true; }
 
 before_sidecar() { :; }
 start_sidecar() { exec setsid node --enable-source-maps "$share/xlb.mjs"; }
-after_sidecar() { kill -KILL -- "-$1" 2>/dev/null || true; }
+after_sidecar() { kill -KILL "-$1" 2>/dev/null || true; }
 
 # keep NAME SIGNAL: runs start_NAME again and again until told to stop, then sends SIGNAL and waits for it to end.
 keep() {
-  stopping='' child='' pause=0
-  trap 'stopping=1; if [ -n "$child" ]; then kill -"$2" "$child" 2>/dev/null; fi' TERM
+  stopping='' child='' pause=0 signal=$2
+  trap 'stopping=1; if [ -n "$child" ]; then kill -"$signal" "$child" 2>/dev/null; fi' TERM
   trap '' INT QUIT HUP
   while [ -z "$stopping" ]; do
     uptime_seconds
@@ -86,7 +86,7 @@ keep() {
     "before_$1"
     (trap - TERM INT QUIT HUP; "start_$1") &
     child=$!
-    if [ -n "$stopping" ]; then kill -"$2" "$child" 2>/dev/null; fi
+    if [ -n "$stopping" ]; then kill -"$signal" "$child" 2>/dev/null; fi
     # A signal ends `wait` before its time.
     code=0
     wait "$child" || code=$?

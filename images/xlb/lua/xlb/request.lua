@@ -69,29 +69,25 @@ local function hash_of(group)
   return crc32(text and text ~= "" and text or var.remote_addr)
 end
 
-local function choose_slowly(group, tried, key)
-  while true do
-    local peer = group.pick(group.good, tried, key)
-    if not peer then
-      return group.pick(group.rest, tried, key)
-    end
+-- `peer` was picked, but whether this request may try it is to be asked first; or nobody was picked.
+local function choose_slowly(group, tried, key, peer)
+  while peer do
     if not peer.trial or health.take_trial(group, peer) then
       return peer
     end
+    peer = group.pick(group.good, tried, key)
   end
+  return group.pick(group.rest, tried, key)
 end
 
 -- No loop here: with one in it LuaJIT would not compile the whole way of a request as one trace.
 local function choose(group, tried)
   local key = group.hash_var and hash_of(group)
-  local pool = group.good
-  if pool.n > 0 then
-    local peer = group.pick(pool, tried, key)
-    if peer and not peer.trial then
-      return peer
-    end
+  local peer = group.pick(group.good, tried, key)
+  if peer and not peer.trial then
+    return peer
   end
-  return choose_slowly(group, tried, key)
+  return choose_slowly(group, tried, key, peer)
 end
 
 local function sticky(group)

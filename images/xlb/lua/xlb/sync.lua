@@ -1,4 +1,5 @@
--- Keeps a worker in step: reads the tables before its first request, then looks for events every 20 ms.
+-- Keeps a worker in step: reads the tables before its first request, then looks for events every 20 ms, and every 5 ms
+-- while they come.
 
 local certs = require("xlb.certs")
 local checks = require("xlb.checks")
@@ -15,6 +16,8 @@ local request = require("xlb.request")
 local _M = {}
 
 local TICK = 0.02
+local BUSY_TICK = 0.005
+local BUSY_SECONDS = 1
 local FLUSH = 5
 
 local pid
@@ -22,6 +25,7 @@ local joined = false
 local leaving = false
 local dirty, dirty_certs, questions = {}, false, {}
 local next_flush = 0
+local busy_until = 0
 
 local function on_line(kind, a, b)
   if kind == "t" then
@@ -48,10 +52,11 @@ local function everything()
   end
 end
 
-local function catch_up()
+local function catch_up(now)
   if not events.poll(on_line, everything) then
     return
   end
+  busy_until = now + BUSY_SECONDS
   for name in pairs(dirty) do
     dirty[name] = nil
     groups.load(name)
@@ -69,8 +74,8 @@ end
 
 -- One look, also by a worker that has just changed something itself.
 function _M.tick()
-  catch_up()
   local now = clock()
+  catch_up(now)
   groups.tick(now)
   loads.tick(pid, now)
   if not leaving then
@@ -108,7 +113,7 @@ local function loop(premature)
         break
       end
     end
-    ngx.sleep(TICK)
+    ngx.sleep(clock() < busy_until and BUSY_TICK or TICK)
   end
   _M.stop()
 end
