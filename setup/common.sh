@@ -153,7 +153,7 @@ debian_source() {
       if (type && main && !off && suite !~ /security|updates|backports/) print uri, suite, key
     }' "$file"
   done | grep -E '/debian/? ' | grep -v " $NEXT_RELEASE " | head -n 1 | grep . && return 0
-  cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | awk '
+  { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true; } | awk '
     $1 == "deb" {
       key = ""; line = $0
       if (match(line, /\[[^]]*\]/)) {

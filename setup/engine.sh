@@ -16,12 +16,14 @@ engine_answers() { have docker && timeout 10 docker version --format '{{.Server.
 engine_version() { docker version --format '{{.Server.Version}}' 2>/dev/null; }
 systemd_runs() { [[ -d /run/systemd/system ]]; }
 
-# engine_choice: how an engine will come: present | start | docker-ce | distribution | next | none
+# engine_choice: how an engine will come: present | start | docker-ce | distribution | next | unread | none
+# unread: the package lists of a machine that was just made are empty; `up` reads them first and then knows.
 engine_choice() {
   if engine_answers; then echo present
   elif [[ -n ${DOCKER_HOST:-} ]]; then echo none
   elif have dockerd && (($(dockerd --version 2>/dev/null | sed -n 's/^Docker version \([0-9]*\).*/\1/p') >= ENGINE_MINIMUM)); then echo start
   elif ! have apt-cache; then echo none
+  elif [[ -z $(apt_candidate apt-utils) && -z ${APT_UPDATED:-} ]]; then echo unread
   elif [[ -n $(apt_candidate docker-ce) ]]; then echo docker-ce
   elif (($(candidate_major docker.io) >= ENGINE_MINIMUM)); then echo distribution
   elif debian_source >/dev/null; then echo next
@@ -37,6 +39,7 @@ engine_choice_text() {
     docker-ce) echo "install docker-ce $(apt_candidate docker-ce) from the Docker repository configured here, and start it" ;;
     distribution) echo "install docker.io $(apt_candidate docker.io) from this distribution, and start it" ;;
     next) echo "install docker.io from Debian $NEXT_RELEASE (writes $NEXT_SOURCE and a pin of 100, so nothing else comes from there), and start it" ;;
+    unread) echo "read the package lists, then install docker-ce if its repository is configured, or docker.io of this distribution or of Debian $NEXT_RELEASE, and start it" ;;
     none) echo 'no way to get a Docker Engine was found' ;;
   esac
 }

@@ -13,6 +13,7 @@ host_address() {
   if [[ -n ${ADVERTISE:-} ]]; then printf '%s' "$ADVERTISE"; return 0; fi
   remembered=$(host_field address)
   if [[ -n $remembered ]]; then printf '%s' "$remembered"; return 0; fi
+  if ! have ip; then address_without_ip; return; fi
   dev=$(ip -4 route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
   if [[ -n $dev ]]; then
     ip -4 -o addr show dev "$dev" scope global | awk '{ sub(/\/.*/, "", $4); print $4; exit }'
@@ -24,8 +25,26 @@ host_address() {
   [[ $(wc -w <<<"$found") == 1 ]] && printf '%s' "$found"
 }
 
+# A bare machine has no iproute2 yet: the address that lies in the network of the default route's interface.
+address_without_ip() {
+  local address dev network mask a b
+  dev=$(default_device)
+  for address in $(hostname -I 2>/dev/null || true); do
+    valid_ipv4 "$address" || continue
+    while read -r a b; do
+      network=$(hex_address "$a") mask=$(hex_address "$b")
+      (((network & mask) == ($(ip_number "$address") & mask))) && { printf '%s' "$address"; return 0; }
+    done < <(awk -v d="$dev" 'NR > 1 && $1 == d && $8 != "00000000" { print $2, $8 }' /proc/net/route)
+  done
+  return 1
+}
+default_device() { awk 'NR > 1 && $2 == "00000000" && $8 == "00000000" { print $1; exit }' /proc/net/route; }
+# /proc writes addresses as little-endian hex.
+hex_address() { printf '%s' $((16#${1:6:2} << 24 | 16#${1:4:2} << 16 | 16#${1:2:2} << 8 | 16#${1:0:2})); }
+
 uplink_device() {
   local address
+  if ! have ip; then default_device; return; fi
   address=$(host_address || true)
   [[ -n $address ]] && ip -4 -o addr show 2>/dev/null | awk -v a="$address" '{ split($4, p, "/"); if (p[1] == a) { print $2; exit } }'
 }
@@ -33,7 +52,8 @@ uplink_mtu() {
   local dev mtu=
   dev=$(uplink_device || true)
   # Not from /sys: in a network namespace that was entered without its own /sys, that is the other namespace's.
-  [[ -z $dev ]] || mtu=$(ip -o link show dev "$dev" 2>/dev/null | sed -n 's/.* mtu \([0-9]*\).*/\1/p' || true)
+  if ! have ip; then mtu=$(cat "/sys/class/net/$dev/mtu" 2>/dev/null || true)
+  elif [[ -n $dev ]]; then mtu=$(ip -o link show dev "$dev" 2>/dev/null | sed -n 's/.* mtu \([0-9]*\).*/\1/p' || true); fi
   [[ $mtu =~ ^[0-9]+$ ]] || mtu=1500
   # Loopback and jumbo frames: what leaves may still cross links of 1500.
   ((mtu <= 9000)) || mtu=1500

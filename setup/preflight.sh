@@ -46,7 +46,7 @@ check_system() {
     x86_64 | aarch64) check pass system "$name, $arch, Linux $(uname -r)" ;;
     *) check fail system "$arch is not supported" 'use a machine with amd64 or arm64' ;;
   esac
-  have ip || check warn system 'the command ip is missing; it will be installed' 'apt-get install iproute2'
+  have ip || check pass system 'no iproute2 yet; up installs it'
 }
 
 check_address() {
@@ -140,7 +140,7 @@ check_engine() {
     if [[ -n ${DOCKER_HOST:-} ]]; then check fail engine "nothing answers at $DOCKER_HOST" 'start that engine, or unset DOCKER_HOST'
     # Before the package lists are read nothing can be seen in them: `up` reads them first.
     elif [[ $choice == none ]] && ! have apt-get; then check fail engine "$(engine_choice_text none)" 'install Docker Engine 24 or later (docs.docker.com/engine/install)'
-    else check pass engine "none runs; up will $(engine_choice_text "$choice")"; fi
+    else check pass engine "none runs; up would $(engine_choice_text "$choice")"; fi
     return 0
   fi
   local info version live driver security

@@ -37,7 +37,6 @@ plain_name() {
 
 # Who this host is: as it was, as was said, or as the machine is called.
 identify() {
-  have ip || need ip iproute2
   ADDRESS=$(host_address || true)
   local name
   name=$(host_field name)
@@ -70,6 +69,7 @@ cmd_up() {
   show_plan up
   lock_setup
   step 'Docker Engine'
+  need ip iproute2
   ensure_engine
   after_engine
   if [[ -z ${NEEDS_JOIN:-} ]]; then
@@ -109,6 +109,7 @@ cmd_join() {
   show_plan join
   lock_setup
   step 'Docker Engine'
+  need ip iproute2
   ensure_engine
   after_engine
   step 'Images, from the pool'
