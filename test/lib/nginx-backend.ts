@@ -57,7 +57,7 @@ export async function startBackend(name: string): Promise<Backend> {
         const wait = Number(url.searchParams.get('ms') ?? 0);
         const status = Number(url.searchParams.get('status') ?? 200);
         const answer = () => {
-          response.writeHead(status, { 'content-type': 'text/plain' });
+          response.writeHead(status, { 'content-type': 'text/plain', 'content-length': name.length });
           response.end(name);
         };
         if (wait > 0) setTimeout(answer, wait);

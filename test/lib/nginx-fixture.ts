@@ -153,7 +153,10 @@ export async function startNginx(options: ConfOptions & { seed?: (state: string)
       const generation = next.generation ?? 'test';
       await eventually(async () => (await fixture.control('GET', '/generation')).body.includes(`"${generation}"`), 'the new generation');
     },
-    logs: () => docker('logs', container),
+    async logs() {
+      const { stdout, stderr } = await exec('docker', ['logs', container], { maxBuffer: 64 * 1024 * 1024 });
+      return stdout + stderr;
+    },
     async stop() {
       await docker('rm', '-f', '-v', container);
       await rm(folder, { recursive: true, force: true });

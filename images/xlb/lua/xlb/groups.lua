@@ -223,6 +223,7 @@ function _M.load(name)
     return
   end
   apply(row)
+  table_.forget()
 end
 
 function _M.load_all()

@@ -200,13 +200,24 @@ local function check(text, name)
   return table_
 end
 
+-- The worker that checked a table for the control interface is about to take the same text from the dictionary.
+local last_text, last_row
+
 -- The checked table of group `name`, or nil and the reason.
 function _M.parse(text, name)
+  if text == last_text and last_row.name == name then
+    return last_row
+  end
   local ok, result = pcall(check, text, name)
   if ok then
+    last_text, last_row = text, result
     return result
   end
   return nil, type(result) == "table" and result.reason or tostring(result)
+end
+
+function _M.forget()
+  last_text, last_row = nil, nil
 end
 
 return _M
