@@ -71,7 +71,14 @@ slim_tree() {
   find "$at/usr/share/locale" -mindepth 1 -maxdepth 1 -not -name 'en*' -not -name locale.alias -exec rm -rf {} +
   : >"$at/etc/machine-id"
   rm -f "$at/etc/hostname" "$at/etc/resolv.conf"
-  printf 'deb %s trixie main\ndeb %s trixie-updates main\n' "$uri" "$uri" >"$at/etc/apt/sources.list"
+  printf 'deb %s trixie main\n' "$uri" >"$at/etc/apt/sources.list"
+  local security
+  security=$(debian_security_source | cut -d' ' -f1)
+  [[ -z $security ]] || printf 'deb %s trixie-security main\n' "$security" >>"$at/etc/apt/sources.list"
+  # A mirror that is a frozen copy has indexes that are out of date; whoever lives with that has told apt so.
+  if apt-config dump Acquire::Check-Valid-Until 2>/dev/null | grep -qiE '"(false|no|0)"'; then
+    printf 'Acquire::Check-Valid-Until "false";\n' >"$at/etc/apt/apt.conf.d/91xcaas-mirror"
+  fi
   printf 'path-exclude /usr/share/doc/*\npath-include /usr/share/doc/*/copyright\npath-exclude /usr/share/man/*\npath-exclude /usr/share/info/*\npath-exclude /usr/share/lintian/*\npath-exclude /usr/share/locale/*\npath-include /usr/share/locale/locale.alias\n' \
     >"$at/etc/dpkg/dpkg.cfg.d/xcaas-slim"
   # Packages are not kept, lists are kept compressed, and nothing asks.

@@ -132,27 +132,27 @@ apt_update() {
   APT_UPDATED=1
 }
 
-# The machine's own Debian source, as "URI SUITE KEYRING" lines, from one-line and deb822 files; the first main archive wins.
-debian_source() {
+# The machine's own package sources with a component main, as "URI SUITE KEYRING" lines, from deb822 and one-line files.
+apt_sources() {
   local file
   for file in /etc/apt/sources.list.d/*.sources; do
     [[ -f $file ]] || continue
     awk -v RS= '{
-      uri = suite = key = ""; type = 0; main = 0; off = 0
+      uri = key = ""; suites = 0; type = 0; main = 0; off = 0
       n = split($0, line, "\n")
       for (i = 1; i <= n; i++) {
         if (line[i] ~ /^#/) continue
         m = split(line[i], word, /[ \t]+/)
         if (word[1] == "Types:") for (j = 2; j <= m; j++) if (word[j] == "deb") type = 1
         if (word[1] == "URIs:") uri = word[2]
-        if (word[1] == "Suites:") suite = word[2]
+        if (word[1] == "Suites:") for (j = 2; j <= m; j++) suite[++suites] = word[j]
         if (word[1] == "Components:") for (j = 2; j <= m; j++) if (word[j] == "main") main = 1
         if (word[1] == "Signed-By:") key = word[2]
         if (tolower(word[1]) == "enabled:" && tolower(word[2]) == "no") off = 1
       }
-      if (type && main && !off && suite !~ /security|updates|backports/) print uri, suite, key
+      if (type && main && !off) for (i = 1; i <= suites; i++) print uri, suite[i], key
     }' "$file"
-  done | grep -E '/debian/? ' | grep -v " $NEXT_RELEASE " | head -n 1 | grep . && return 0
+  done
   { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true; } | awk '
     $1 == "deb" {
       key = ""; line = $0
@@ -161,9 +161,13 @@ debian_source() {
         if (match(options, /signed-by=[^ ]+/)) key = substr(options, RSTART + 10, RLENGTH - 10)
       }
       split(line, word, /[ \t]+/)
-      if (word[3] !~ /security|updates|backports/ && line ~ / main/) print word[2], word[3], key
-    }' | grep -E '/debian/? ' | grep -v " $NEXT_RELEASE " | head -n 1 | grep .
+      if (line ~ / main/) print word[2], word[3], key
+    }'
 }
+# Debian itself: what other suites of it are found by.
+debian_source() { apt_sources | awk -v next_release="$NEXT_RELEASE" '$1 ~ /\/debian\/?$/ && $2 !~ /security|updates|backports/ && $2 != next_release { print; found = 1; exit } END { exit !found }'; }
+# Debian's security updates; nothing where the machine has none.
+debian_security_source() { apt_sources | awk '$1 ~ /debian/ && $2 ~ /-security$/ { print; exit }'; }
 NEXT_RELEASE=forky
 debian_keyring() {
   local key=$1
