@@ -157,22 +157,21 @@ export function createConsul(target: ConsulTarget): ConsulClient {
         await expectTrue(`writing ${key}`, (options) => library.kv.set({ key: plainKey(key), value, ...options }));
       },
       async cas(key, value, modifyIndex) {
-        return call(`writing ${key}`, (options) => library.kv.set({ key: plainKey(key), value, cas: modifyIndex, ...options }));
+        return isTrue(`writing ${key}`, (options) => library.kv.set({ key: plainKey(key), value, cas: modifyIndex, ...options }));
       },
       async delete(key, { cas } = {}) {
-        const result = await call(`deleting ${key}`, (options) =>
+        return isTrue(`deleting ${key}`, (options) =>
           library.kv.del({ key: plainKey(key), ...(cas === undefined ? {} : { cas }), ...options }),
         );
-        return result !== false;
       },
       async deleteTree(prefix) {
         await call(`deleting all under ${prefix}`, (options) => library.kv.del({ key: plainKey(prefix), recurse: true, ...options }));
       },
       async acquire(key, value, session) {
-        return call(`locking ${key}`, (options) => library.kv.set({ key: plainKey(key), value, acquire: session, ...options }));
+        return isTrue(`locking ${key}`, (options) => library.kv.set({ key: plainKey(key), value, acquire: session, ...options }));
       },
       async release(key, session) {
-        return call(`unlocking ${key}`, (options) => library.kv.set({ key: plainKey(key), value: '', release: session, ...options }));
+        return isTrue(`unlocking ${key}`, (options) => library.kv.set({ key: plainKey(key), value: '', release: session, ...options }));
       },
     },
     session: {
@@ -236,8 +235,13 @@ export function createConsul(target: ConsulTarget): ConsulClient {
     },
   };
 
+  /** The package gives `undefined` where Consul said `false`. */
+  async function isTrue(what: string, action: (options: { timeout: number }) => Promise<unknown>): Promise<boolean> {
+    return (await call(what, action)) === true;
+  }
+
   async function expectTrue(what: string, action: (options: { timeout: number }) => Promise<unknown>): Promise<void> {
-    if ((await call(what, action)) !== true) throw new AppError('unavailable', `Consul did not do it: ${what}`);
+    if (!(await isTrue(what, action))) throw new AppError('unavailable', `Consul did not do it: ${what}`);
   }
 }
 
@@ -348,10 +352,13 @@ function encodeKey(key: string): string {
 }
 
 /**
- * @throws AppError `invalid` for a key with segments that HTTP servers resolve (`..`, `.`, `//`), even encoded: what they lead to is another key
+ * @throws AppError `invalid` for a key with segments that HTTP servers resolve (`..`, `.`, `//`), even encoded: what they lead to is another key; and
+ * for one with characters that are not printable, which Consul refuses
  */
 function plainKey(key: string): string {
-  if (/(^|\/)\.{1,2}(\/|$)|\/\/|^\//.test(key)) throw new AppError('invalid', `${JSON.stringify(key.slice(0, 200))} cannot be a key`);
+  if (/(^|\/)\.{1,2}(\/|$)|\/\/|^\/|[\p{C}\p{Zl}\p{Zp}]/u.test(key)) {
+    throw new AppError('invalid', `${JSON.stringify(key.slice(0, 200))} cannot be a key of Consul's`);
+  }
   return key;
 }
 

@@ -45,6 +45,7 @@ export interface WatchOptions<T> {
 /**
  * Follows one Consul query until `signal` aborts. The rules (Consul's docs on blocking queries, and what clients that broke them met):
  * - an index that goes back, or any error, starts again from nothing: Consul was restored or restarted and its counter with it;
+ *   what a restored snapshot changed is seen after one wait at the latest, later writes at once;
  * - an index of 0 is never sent back, it would not block;
  * - a changed index with the same content is no change;
  * - a token bucket bounds the rate (burst 2): indexes can rise with every write of any service;
