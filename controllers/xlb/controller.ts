@@ -19,12 +19,14 @@ const MAX_TURNS = 20;
  */
 export async function reconcileLb(deps: LbControllerDeps, name: string, signal: AbortSignal): Promise<string> {
   let refused: string | undefined;
+  const done = new Set<string>();
   for (let turn = 0; turn < MAX_TURNS && !signal.aborted; turn++) {
     const stored = await deps.store.specs.get(specKey(name), { consistent: true });
     if (stored === undefined) return `${name} is gone`;
     const spec = stored.value;
     const observed = await observe(deps, stored);
-    const steps = plan(spec, observed, deps.now());
+    // What was done in this pass and is asked for again has yet to show its effect: the next pass will see it.
+    const steps = plan(spec, observed, deps.now()).filter((step) => !done.has(sentenceOf(step)));
     if (steps.length === 0 || refused !== undefined) {
       const status = statusOf(spec, { ...observed, refused }, deps.now());
       await writeStatus(deps, name, status);
@@ -32,6 +34,7 @@ export async function reconcileLb(deps: LbControllerDeps, name: string, signal: 
     }
     for (const step of steps) {
       if (signal.aborted) break;
+      done.add(sentenceOf(step));
       try {
         await execute(deps, spec, observed, step);
         await deps.events.record({ object: `lb/${name}`, kind: 'info', reason: step.do, sentence: sentenceOf(step) });

@@ -67,8 +67,8 @@ export async function certsSecret(deps: Pick<ExecuteDeps, 'store' | 'poolKey'>, 
       hosts: [value.host],
       ...(JSON.parse(open(deps.poolKey, key, value.sealed)) as { cert: string; key: string }),
     }));
-  const version = records.reduce((highest, { modifyIndex }) => Math.max(highest, modifyIndex), 1);
-  return JSON.stringify({ version, certs });
+  // nginx takes versions above the one it holds; the first is 1.
+  return JSON.stringify({ version: spec.certsVersion + 1, certs });
 }
 
 function placementRequest(spec: LbSpec, id: string) {

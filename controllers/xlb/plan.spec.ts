@@ -46,6 +46,7 @@ const sidecar = (member: string, change: Partial<SidecarStatus> = {}): SidecarSt
   consulReachable: true,
   engineUp: true,
   oldWorkers: 0,
+  certsVersion: 0,
   ...change,
 });
 
@@ -159,6 +160,13 @@ describe('plan', () => {
 
     observed.reports[1] = { ...observed.reports[1]!, health: 'starting' };
     expect(kinds(plan(spec, observed, NOW))).toEqual(['ensure web-2']);
+  });
+
+  it('gives a member the certificates that it does not hold, without replacing it', () => {
+    const spec = { ...web(), certsVersion: 2 };
+    const observed = { ...settled(spec), sidecars: [sidecar('web-1', { certsVersion: 3 }), sidecar('web-2', { certsVersion: 2 })] };
+
+    expect(plan(spec, observed, NOW)).toMatchObject([{ do: 'ensure', member: 'web-2', replaces: false }]);
   });
 
   it('starts a member that the engine gave up on', () => {

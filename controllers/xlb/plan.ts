@@ -24,7 +24,8 @@ export interface Observed {
 export type Step =
   | { do: 'place'; member: string; reason: string }
   | { do: 'lost'; member: string; since: string | undefined; reason: string }
-  | { do: 'ensure'; member: string; host: string; spec: MemberSpec; reason: string }
+  /** `replaces` = the container that runs has to make way; else it is made, started, or only given other secrets. */
+  | { do: 'ensure'; member: string; host: string; spec: MemberSpec; replaces: boolean; reason: string }
   | { do: 'remove'; member: string; host: string; purge: boolean; reason: string }
   | { do: 'release'; member: string; reason: string }
   | { do: 'forget'; reason: string };
@@ -157,11 +158,22 @@ function planEnsure(spec: LbSpec, member: string, placement: Placement, observed
   if (host === undefined || !host.alive) return undefined;
   const wanted = memberSpec(spec, member, placement, observed);
   const report = observed.reports.find((candidate) => candidate.id === member && candidate.host === placement.host);
-  const ensure = (reason: string): Step => ({ do: 'ensure', member, host: placement.host, spec: wanted, reason });
+  const ensure = (reason: string, replaces = false): Step => ({
+    do: 'ensure',
+    member,
+    host: placement.host,
+    spec: wanted,
+    replaces,
+    reason,
+  });
   if (report === undefined) return ensure(`${member} does not exist on ${host.spec.name}`);
-  if (report.hash !== specHash(wanted)) return ensure(`${member} runs with another specification`);
+  if (report.hash !== specHash(wanted)) return ensure(`${member} runs with another specification`, report.state === 'running');
   // `restarting` is the engine's own doing; what it gave up on is started again here.
   if (report.state === 'exited' || report.state === 'created' || report.state === 'dead') return ensure(`${member} is ${report.state}`);
+  const sidecar = observed.sidecars.find((candidate) => candidate.member === member);
+  // nginx counts from 1, see certsSecret; a member without certificates has none to hold.
+  if (sidecar !== undefined && spec.certsVersion > 0 && sidecar.certsVersion <= spec.certsVersion)
+    return ensure('its certificates changed');
   return undefined;
 }
 
@@ -191,7 +203,7 @@ function holdLastHealthy(steps: Step[], observed: Observed): Step[] {
   const alone = new Set(observed.placements.map((placement) => placement.member)).size <= 1;
   let replaced = 0;
   return steps.filter((step) => {
-    if (step.do !== 'ensure' || !running.some((report) => report.id === step.member)) return true;
+    if (step.do !== 'ensure' || !step.replaces) return true;
     const othersHealthy = healthy.some((member) => member !== step.member);
     if (replaced > 0 || !(othersHealthy || alone || !healthy.includes(step.member))) return false;
     replaced += 1;

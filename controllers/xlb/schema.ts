@@ -91,6 +91,8 @@ export const LbSpec = z.object({
   rules: z.array(Rule),
   /** Hosts with a certificate; the certificates themselves are sealed in `xcaas/lb/<name>/certs/<host>`. */
   certs: z.array(hostPattern).default([]),
+  /** Counts changes of the certificates, so that it can be seen which of them a member holds. */
+  certsVersion: z.number().int().min(0).default(0),
   options: LbOptions.default(LbOptions.parse({})),
   /** Set by destroy: the controller removes the members, then the records. */
   destroyed: z.boolean().default(false),
@@ -159,6 +161,8 @@ export const SidecarStatus = z.object({
   liveVersion: z.number().int(),
   /** Modify index of the specification that was applied. */
   specIndex: z.number().int(),
+  /** `certsVersion` of the certificates that nginx holds. */
+  certsVersion: z.number().int().default(0),
   consulReachable: z.boolean(),
   engineUp: z.boolean(),
   oldWorkers: z.number().int(),

@@ -19,10 +19,16 @@ export async function addCert(
 ): Promise<{ notAfter: string }> {
   const host = validate(hostPattern, request.host.toLowerCase(), `the host ${JSON.stringify(request.host)}`);
   const notAfter = checkPair({ ...request, host }, deps.now());
-  await deps.store.change(lb, (spec) => ({ ...spec, certs: [...new Set([...spec.certs, host])].toSorted() }));
+  await deps.store.spec(lb);
   const key = certsPrefix(lb) + host;
   const sealed = seal(deps.poolKey, key, JSON.stringify({ cert: request.cert, key: request.key }));
+  // The pair before the specification that counts it: a member that is told of the change finds it.
   await deps.store.certs.update(key, () => ({ v: 1, host, notAfter, sealed }));
+  await deps.store.change(lb, (spec) => ({
+    ...spec,
+    certs: [...new Set([...spec.certs, host])].toSorted(),
+    certsVersion: spec.certsVersion + 1,
+  }));
   await deps.events.record({
     object: `lb/${lb}`,
     kind: 'info',
@@ -38,7 +44,11 @@ export async function removeCert(deps: LbDeps, lb: string, host: string): Promis
   if (!spec.certs.includes(host)) {
     throw new AppError('not_found', `${lb} has no certificate for ${host}`, { hint: `it has ${spec.certs.join(', ') || 'none'}` });
   }
-  await deps.store.change(lb, (present) => ({ ...present, certs: present.certs.filter((other) => other !== host) }));
+  await deps.store.change(lb, (present) => ({
+    ...present,
+    certs: present.certs.filter((other) => other !== host),
+    certsVersion: present.certsVersion + 1,
+  }));
   await deps.store.consul.kv.delete(certsPrefix(lb) + host);
   await deps.events.record({
     object: `lb/${lb}`,

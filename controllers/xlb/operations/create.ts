@@ -24,7 +24,12 @@ export const DEFAULT_NETWORK = 'xcaas';
  */
 export async function createLb(deps: LbDeps, request: CreateRequest): Promise<LbSpec> {
   const { store } = deps;
-  const name = validate(serviceName, request.name, `the name ${JSON.stringify(request.name.slice(0, 60))}`, 'choose a name such as web or shop-1');
+  const name = validate(
+    serviceName,
+    request.name,
+    `the name ${JSON.stringify(request.name.slice(0, 60))}`,
+    'choose a name such as web or shop-1',
+  );
   const listen = request.listen === undefined || request.listen.length === 0 ? ['http:80'] : request.listen;
   const asked = newSpec({
     name,

@@ -14,6 +14,8 @@ export interface CertsSource {
   forget(): void;
   problems(): readonly string[];
   hosts(): readonly string[];
+  /** Version of the file whose certificates nginx holds; 0 before the first. */
+  version(): number;
   stop(): void;
 }
 
@@ -29,6 +31,7 @@ export function createCertsSource({ path, nginx, log, onChange, now = () => new 
   let pushed: string | undefined;
   let problems: string[] = [];
   let hosts: string[] = [];
+  let live = 0;
   const watcher = watchFolder(dirname(path), onChange, log);
 
   async function sync(): Promise<void> {
@@ -42,13 +45,17 @@ export function createCertsSource({ path, nginx, log, onChange, now = () => new 
     }
     problems = checked.problems;
     hosts = checked.hosts;
-    if (checked.hash === pushed) return;
+    if (checked.hash === pushed) {
+      live = checked.version;
+      return;
+    }
     if ((await nginx.putCerts(checked.text)) === 'stale') {
       // Other content under a version that is held already: the records were restored from a backup, say. The file is what counts.
       const { certs = 0 } = await nginx.generation();
       await nginx.putCerts(checked.withVersion(Math.max(certs, checked.version) + 1));
     }
     pushed = checked.hash;
+    live = checked.version;
     log.info({ hosts: checked.hosts.length, problems: checked.problems.length }, 'certificates are live');
   }
 
@@ -59,6 +66,7 @@ export function createCertsSource({ path, nginx, log, onChange, now = () => new 
     },
     problems: () => problems,
     hosts: () => hosts,
+    version: () => live,
     stop: () => watcher?.close(),
   };
 }

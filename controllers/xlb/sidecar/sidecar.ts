@@ -199,7 +199,16 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
       summary,
       certProblems: certs.problems(),
     });
-    return { v: 1, member, node, sentence, ...facts, liveVersion: summary.liveVersion, specIndex: appliedIndex };
+    return {
+      v: 1,
+      member,
+      node,
+      sentence,
+      ...facts,
+      liveVersion: summary.liveVersion,
+      specIndex: appliedIndex,
+      certsVersion: certs.version(),
+    };
   }
 
   function remember(sentence: string): void {
