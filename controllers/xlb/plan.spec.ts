@@ -235,6 +235,12 @@ describe('plan', () => {
         const { spec, observed } = build(input);
         for (const step of plan(spec, observed, NOW)) {
           if (step.do !== 'remove') continue;
+          const healthy = observed.reports.filter(
+            (each) => each.id === step.member && each.state === 'running' && each.health === 'healthy',
+          );
+          expect(memberIds(spec).includes(step.member) && healthy.every((each) => each.host === step.host) && healthy.length > 0).toBe(
+            false,
+          );
           const place = observed.placements.find((each) => each.member === step.member);
           expect(memberIds(spec).includes(step.member) && place?.host === step.host).toBe(false);
         }
@@ -248,7 +254,7 @@ describe('plan', () => {
         const { spec, observed } = build(input);
         const healthy = observed.reports.filter((each) => each.state === 'running' && each.health === 'healthy');
         fc.pre(healthy.length === 1 && new Set(observed.placements.map((each) => each.member)).size > 1);
-        const replaced = plan(spec, observed, NOW).some((step) => step.do === 'ensure' && step.member === healthy[0]?.id);
+        const replaced = plan(spec, observed, NOW).some((step) => step.do === 'ensure' && step.replaces && step.member === healthy[0]?.id);
         expect(replaced).toBe(false);
       }),
     );

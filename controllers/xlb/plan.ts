@@ -177,16 +177,19 @@ function planEnsure(spec: LbSpec, member: string, placement: Placement, observed
   return undefined;
 }
 
-/** Containers that the records do not want where they are: left on a host that was thought lost, or more than the replicas asked for. */
+/**
+ * Containers that the records do not want where they are: left on a host that was thought lost, or more than the replicas asked for. One that was
+ * moved goes on serving until the member that took its place does.
+ */
 function planStrays(wanted: string[], observed: Observed): Step[] {
   const steps: Step[] = [];
   for (const report of observed.reports) {
+    const remove = (reason: string) => steps.push({ do: 'remove', member: report.id, host: report.host, purge: true, reason });
     const placement = observed.placements.find((record) => record.member === report.id);
-    if (wanted.includes(report.id) && (placement === undefined || placement.host === report.host)) continue;
-    const reason = wanted.includes(report.id)
-      ? `${report.id} now lives on another host`
-      : `${report.id} is one more than the replicas asked for`;
-    steps.push({ do: 'remove', member: report.id, host: report.host, purge: true, reason });
+    if (!wanted.includes(report.id)) remove(`${report.id} is one more than the replicas asked for`);
+    else if (placement !== undefined && placement.host !== report.host && isHealthyAt(report.id, placement.host, observed)) {
+      remove(`${report.id} now lives on another host`);
+    }
   }
   for (const placement of observed.placements) {
     const left = observed.reports.some((report) => report.id === placement.member);
@@ -194,6 +197,10 @@ function planStrays(wanted: string[], observed: Observed): Step[] {
       steps.push({ do: 'release', member: placement.member, reason: 'it is not wanted any more' });
   }
   return steps;
+}
+
+function isHealthyAt(member: string, host: string, observed: Observed): boolean {
+  return observed.reports.some((each) => each.id === member && each.host === host && each.state === 'running' && each.health === 'healthy');
 }
 
 /** Replacing takes a member away for a moment: one at a time, and not before the others are healthy. */
