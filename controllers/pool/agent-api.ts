@@ -108,6 +108,10 @@ export type SwarmAnswer = z.infer<typeof SwarmAnswer>;
 /** `POST /v1/swarm/nodes/:id`: makes a Swarm node a manager. */
 export const SwarmNodeRequest = z.object({ manager: z.literal(true) });
 
+/** `GET /v1/networks/:name`: a network as this host's engine knows it; a Swarm manager knows every overlay. */
+export const NetworkAnswer = z.object({ name: z.string(), driver: z.string(), attachable: z.boolean() });
+export type NetworkAnswer = z.infer<typeof NetworkAnswer>;
+
 /** `GET /v1/members/:id/logs?lines=N`: the latest lines of a member's container, oldest first. */
 export const LogsAnswer = z.object({ lines: z.array(z.string()) });
 export type LogsAnswer = z.infer<typeof LogsAnswer>;

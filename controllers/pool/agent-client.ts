@@ -19,6 +19,7 @@ import {
   ImagesAnswer,
   LogsAnswer,
   MembersAnswer,
+  NetworkAnswer,
   PromoteAnswer,
   PutMemberAnswer,
   SwarmAnswer,
@@ -90,6 +91,8 @@ export interface AgentClient {
   promote(options?: CallOptions): Promise<PromoteAnswer>;
   /** The latest lines of a member's container, oldest first. */
   memberLogs(id: string, lines: number, options?: CallOptions): Promise<string[]>;
+  /** A network as the host's engine knows it. @throws AppError `not_found` */
+  network(name: string, options?: CallOptions): Promise<NetworkAnswer>;
   /** Of a Swarm manager: the Swarm's nodes, and what a host needs to join. */
   swarm(options?: CallOptions): Promise<SwarmAnswer>;
   /** Of a Swarm manager: makes a node a manager. */
@@ -200,6 +203,7 @@ export function createAgentClient({ host, port = PORTS.agent, tls, fence }: Agen
       }),
     memberLogs: async (id, lines, options) =>
       (await call(LogsAnswer, 'GET', `${member(id)}/logs?lines=${lines}`, { timeoutMs: read, ...options })).lines,
+    network: (name, options) => call(NetworkAnswer, 'GET', `/v1/networks/${encodeURIComponent(name)}`, { timeoutMs: read, ...options }),
     swarm: (options) => call(SwarmAnswer, 'GET', '/v1/swarm', { timeoutMs: read, ...options }),
     async promoteSwarmNode(nodeId, options = {}) {
       expectOk(await send('POST', `/v1/swarm/nodes/${encodeURIComponent(nodeId)}`, change, { manager: true }, options), where);

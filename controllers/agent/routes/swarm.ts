@@ -1,12 +1,15 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import type { Docker } from '#core/docker.ts';
+import { type Docker, isNotFound } from '#core/docker.ts';
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
-import { type Done, type SwarmAnswer, SwarmNodeRequest } from '#pool/agent-api.ts';
+import { type Done, type NetworkAnswer, type SwarmAnswer, SwarmNodeRequest } from '#pool/agent-api.ts';
 import { engineError } from '../engine-errors.ts';
 
 const Params = z.object({ id: z.string().regex(/^[a-z0-9]{10,64}$/) });
+
+const NetworkParams = z.object({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/) });
+const Network = z.object({ Name: z.string(), Driver: z.string(), Attachable: z.boolean() });
 
 /** Swarm's default, which `docker swarm init` listens on. */
 const SWARM_PORT = 2377;
@@ -41,6 +44,17 @@ export async function swarmRoutes(app: FastifyInstance, { docker }: { docker: Do
       };
     } catch (error) {
       throw engineError(error, 'asking for the Swarm');
+    }
+  });
+
+  app.get('/v1/networks/:name', async (request): Promise<NetworkAnswer> => {
+    const { name } = validate(NetworkParams, request.params, 'the network');
+    try {
+      const { Name, Driver, Attachable } = Network.parse(await docker.getNetwork(name).inspect());
+      return { name: Name, driver: Driver, attachable: Attachable };
+    } catch (error) {
+      if (isNotFound(error)) throw new AppError('not_found', `there is no network ${name}`);
+      throw engineError(error, `looking for the network ${name}`);
     }
   });
 

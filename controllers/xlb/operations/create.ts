@@ -41,6 +41,7 @@ export async function createLb(deps: LbDeps, request: CreateRequest): Promise<Lb
   const present = await store.specs.get(specKey(name), { consistent: true });
   if (present !== undefined) return existing(present.value, asked, request);
   await refuseTakenPorts(deps, asked);
+  await refuseUnfitNetwork(deps, asked.network);
   if (!(await store.specs.cas(specKey(name), asked, 0))) {
     const winner = await store.spec(name);
     return existing(winner.value, asked, request);
@@ -61,6 +62,25 @@ export async function refuseTakenPorts(deps: LbDeps, asked: LbSpec): Promise<voi
     throw new AppError('port_taken', `host port ${clash.hostPort} is published by the load balancer ${name} already`, {
       hint: `publish another one, e.g. --publish ${clash.hostPort + 1}:${clash.port}, or send both through ${name} with rules by host`,
     });
+  }
+}
+
+/** @throws AppError `not_found` for a network that does not exist, `invalid` for one that members on several hosts cannot share */
+async function refuseUnfitNetwork(deps: LbDeps, name: string): Promise<void> {
+  const hosts = await deps.hosts();
+  const teller = hosts.find((host) => host.alive && host.facts?.swarmManager);
+  if (teller === undefined)
+    throw new AppError('unavailable', 'no host that answers is a manager of the Swarm, which knows the networks', { hint: 'xcaas nodes' });
+  const hint = `docker network create --driver overlay --attachable ${name}`;
+  try {
+    const network = await deps.agent(teller).network(name);
+    if (network.driver !== 'overlay')
+      throw new AppError('invalid', `the network ${name} is a ${network.driver}, which does not reach other hosts`, { hint });
+    if (!network.attachable)
+      throw new AppError('invalid', `the network ${name} is for Swarm services only: it is not attachable`, { hint });
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'not_found') throw new AppError('not_found', error.message, { hint });
+    throw error;
   }
 }
 
