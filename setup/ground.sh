@@ -34,8 +34,15 @@ host_program() {
     2> >(sed -u "s/^/       /" >&2)
 }
 
-# Arguments that name this host; what was not said is left to what is known of it.
+# The value of a label of this host's engine (daemon.json), or nothing.
+engine_label() { docker info -f '{{range .Labels}}{{println .}}{{end}}' 2>/dev/null | sed -n "s/^$1=//p" | head -n 1; }
+
+# Arguments that name this host; what was not said is left to what is known of it, at first to the labels of its engine.
 host_arguments() {
+  if [[ ! -f $STATE/host.json ]]; then
+    [[ -n ${GROUP:-} ]] || GROUP=$(engine_label com.alipay.acs.topic.group)
+    [[ -n ${RACK:-} ]] || RACK=$(engine_label com.alipay.acs.topic.rack)
+  fi
   printf '%s\n' --name "$NAME" --address "$ADDRESS"
   [[ -z ${GROUP:-} ]] || printf '%s\n' --group "$GROUP"
   [[ -z ${RACK:-} ]] || printf '%s\n' --rack "$RACK"
