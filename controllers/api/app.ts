@@ -19,7 +19,19 @@ export const BODY_LIMIT = 1024 * 1024;
 
 /** A bare fastify application with the errors, limits and validators that all our HTTP has. */
 export function createApp(log: Logger, options: FastifyServerOptions | FastifyHttpsOptions<Server> = {}): FastifyInstance {
-  const app = fastify({ bodyLimit: BODY_LIMIT, ...options, loggerInstance: undefined, logger: false } as FastifyServerOptions);
+  const app = fastify({
+    bodyLimit: BODY_LIMIT,
+    // A host name of a certificate has up to 253 characters; the router's own limit is 100.
+    routerOptions: { maxParamLength: 512 },
+    ...options,
+    loggerInstance: undefined,
+    logger: false,
+    // A path that cannot be decoded never reaches the error handler.
+    frameworkErrors(thrown, _request, reply) {
+      const error = new AppError('invalid', `the path cannot be understood: ${thrown.message.slice(0, 200)}`);
+      reply.code(error.status as 400).send(errorBody(error) as never);
+    },
+  } as FastifyServerOptions);
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler((thrown: FastifyError, request, reply) => {
@@ -49,9 +61,10 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
     },
     transform: jsonSchemaTransform,
   });
-  root.addHook('onRequest', async (request) => {
-    if (deps.leading() || request.url.startsWith('/v1/control')) return;
+  root.addHook('onRequest', async (request, reply) => {
+    if (deps.leading() || request.routeOptions.url === '/v1/control') return;
     const leader = await deps.leader().catch(() => undefined);
+    reply.header('retry-after', '1');
     throw new AppError(
       'unavailable',
       leader === undefined ? 'no control replica leads at the moment' : `this control replica does not lead, ${leader} does`,
@@ -61,6 +74,9 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
     );
   });
   requireTokens(root, deps);
+  root.addHook('onResponse', async (request, reply) => {
+    deps.metrics.requests.inc({ method: request.method, status: String(reply.statusCode) });
+  });
   root.get('/v1/openapi.json', { config: { role: 'none' }, schema: { hide: true } }, async () => root.swagger());
   await root.register(poolRoutes, deps);
   await root.register(nodeRoutes, deps);

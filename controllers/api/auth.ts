@@ -26,7 +26,7 @@ export function requireTokens(app: FastifyInstance, { consul, log, now }: { cons
   const trusted = new Map<string, { info: TokenInfo; until: number }>();
 
   async function bearerOf(request: FastifyRequest): Promise<TokenInfo> {
-    const [, token] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
+    const [, token] = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '') ?? [];
     if (token === undefined) {
       throw new AppError('unauthenticated', 'this request carries no token', {
         hint: 'set XCAAS_TOKEN, or use the profile that ./xcaas up wrote for the user who ran it; xcaas token create makes further ones',
@@ -48,7 +48,7 @@ export function requireTokens(app: FastifyInstance, { consul, log, now }: { cons
   }
 
   app.addHook('onRequest', async (request) => {
-    const role = request.routeOptions.config.role ?? (request.method === 'GET' ? 'read' : 'operate');
+    const role = request.routeOptions.config.role ?? (isRead(request) ? 'read' : 'operate');
     if (role === 'none') return;
     const bearer = await bearerOf(request);
     if (!allows(bearer.role, role)) {
@@ -59,10 +59,14 @@ export function requireTokens(app: FastifyInstance, { consul, log, now }: { cons
     request.bearer = bearer;
   });
   app.addHook('onResponse', async (request, reply) => {
-    if (request.method === 'GET' || request.bearer === undefined) return;
+    if (isRead(request) || request.bearer === undefined) return;
     log.info(
       { who: request.bearer.name, role: request.bearer.role, method: request.method, url: request.url, status: reply.statusCode },
       'audit',
     );
   });
+}
+
+function isRead({ method }: FastifyRequest): boolean {
+  return method === 'GET' || method === 'HEAD';
 }

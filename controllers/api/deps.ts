@@ -1,3 +1,4 @@
+import type { ControlMetrics } from '#api/metrics.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import type { Logger } from '#core/log.ts';
 import type { AgentClient } from '#pool/agent-client.ts';
@@ -18,5 +19,6 @@ export interface ApiDeps {
   leading(): boolean;
   /** A join token for one further host. */
   joinToken(): Promise<{ token: string; expires: string }>;
+  metrics: ControlMetrics;
   now(): Date;
 }

@@ -7,22 +7,27 @@ import { errorBody, toAppError } from '#core/errors.ts';
  */
 export async function streamLines(reply: FastifyReply, produce: (send: (value: unknown) => void) => Promise<void>): Promise<void> {
   const { raw } = reply;
+  // Whoever listens may go at any time; what is done goes on to its end.
+  raw.on('error', () => undefined);
+  const write = (value: unknown) => {
+    if (!raw.destroyed) raw.write(`${JSON.stringify(value)}\n`);
+  };
   const send = (value: unknown) => {
     if (!raw.headersSent) {
       reply.hijack();
       raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     }
-    if (!raw.destroyed) raw.write(`${JSON.stringify(value)}\n`);
+    write(value);
   };
   try {
     await produce(send);
   } catch (error) {
     if (!raw.headersSent) throw error;
-    raw.write(`${JSON.stringify(errorBody(toAppError(error)))}\n`);
+    write(errorBody(toAppError(error)));
   }
   if (!raw.headersSent) {
     reply.hijack();
     raw.writeHead(200, { 'content-type': 'application/x-ndjson' });
   }
-  raw.end();
+  if (!raw.destroyed) raw.end();
 }

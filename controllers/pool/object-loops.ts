@@ -2,7 +2,7 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { parseKv } from '#core/consul/client.ts';
 import { watchConsul } from '#core/consul/watch.ts';
 import type { Logger } from '#core/log.ts';
-import { createLoop, type Loop } from '#core/loop.ts';
+import { createLoop, type Loop, type LoopState } from '#core/loop.ts';
 
 export interface ObjectLoopsOptions {
   /** `lb`, `db`, …: objects are the names that have a record `xcaas/<kind>/<name>/spec`. */
@@ -20,6 +20,8 @@ export interface ObjectLoops {
   markDirty(name: string): void;
   /** Every object is looked at again: something common to all changed. */
   markAllDirty(): void;
+  /** The loops that turn now, by `kind/name`. */
+  states(): Record<string, { alive: boolean; last: LoopState | undefined }>;
   /** Ends when the signal aborts and every running pass has ended. */
   run(): Promise<void>;
 }
@@ -60,6 +62,7 @@ export function createObjectLoops({ kind, consul, log, intervalMs, cycle, signal
     markAllDirty() {
       for (const loop of loops.values()) loop.markDirty();
     },
+    states: () => Object.fromEntries([...loops].map(([name, loop]) => [`${kind}/${name}`, { alive: loop.alive(), last: loop.last() }])),
     async run() {
       await watchConsul({
         consul,

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { createControlMetrics } from '#api/metrics.ts';
 import { listen } from '#api/server.ts';
 import { createConsul } from '#core/consul/client.ts';
 import { AppError, toAppError } from '#core/errors.ts';
@@ -81,7 +82,9 @@ async function main(): Promise<void> {
     const { manager, workerToken } = await agent(await swarmManager(await hosts(), self.id)).swarm();
     return { manager, token: workerToken };
   };
+  const metrics = createControlMetrics({ leading: () => leadership !== undefined, hosts, loops: () => loops?.states() ?? {} });
   const apiDeps: ApiDeps = {
+    metrics,
     consul,
     log,
     version: VERSION,

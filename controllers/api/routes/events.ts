@@ -23,7 +23,7 @@ export async function eventRoutes(root: FastifyInstance, deps: ApiDeps): Promise
     };
     if (!follow) return (await listEvents(deps.consul, filter)).map(view);
     const gone = new AbortController();
-    request.raw.socket.once('close', () => gone.abort());
+    reply.raw.once('close', () => gone.abort());
     return streamLines(reply, async (send) => {
       let after: string | undefined;
       const tell = async () => {

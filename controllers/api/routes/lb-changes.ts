@@ -7,9 +7,16 @@ import { addCert, removeCert } from '#xlb/operations/certs.ts';
 import { addListeners, addRule, dropRule, linkService, removeListeners, setOptions, unlinkService } from '#xlb/operations/change.ts';
 import { removeContainer } from '#xlb/operations/drain.ts';
 import { addContainer } from '#xlb/operations/targets.ts';
+import { hostPattern, pathPrefix } from '#xlb/schema.ts';
 
 const Name = z.object({ name: z.string() });
-const RouteFields = { host: z.string().toLowerCase().optional(), path: z.string().optional(), listen: z.string().optional() };
+const RouteFields = {
+  host: z.string().toLowerCase().pipe(hostPattern).optional(),
+  path: pathPrefix.optional(),
+  listen: z.string().max(64).optional(),
+};
+/** Names of target groups, each perhaps with a weight. */
+const TARGETS = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(:\d{1,5})?(,[a-z0-9]([a-z0-9-]*[a-z0-9])?(:\d{1,5})?)*$/;
 const drainSeconds = z.number().int().min(0).max(86_400).default(30);
 
 /** Load balancers: targets, listeners, rules, certificates and settings changed. */
@@ -71,7 +78,7 @@ export async function lbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Prom
     },
   );
 
-  const RuleBody = z.object({ to: z.string().min(1), ...RouteFields });
+  const RuleBody = z.object({ to: z.string().max(1024).regex(TARGETS, 'write GROUP, or GROUP:WEIGHT,GROUP:WEIGHT'), ...RouteFields });
   app.post('/v1/lbs/:name/rules', { schema: { tags, summary: 'Add a rule', params: Name, body: RuleBody } }, async (request) => {
     const { rules } = await addRule(deps.lb, request.params.name, request.body);
     return { rules };

@@ -3,9 +3,10 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
 import { AppError } from '#core/errors.ts';
+import { name as memberName } from '#core/names.ts';
 import { createLb } from '#xlb/operations/create.ts';
 import { destroyLb } from '#xlb/operations/destroy.ts';
-import { askMembers, lbLogs, lbView, listLbs, mergePeers } from '#xlb/operations/view.ts';
+import { askMembers, lbLogs, lbView, listLbs, memberMetrics, mergePeers } from '#xlb/operations/view.ts';
 import { targetKey } from '#xlb/store.ts';
 
 const Name = z.object({ name: z.string() });
@@ -51,7 +52,8 @@ export async function lbRoutes(root: FastifyInstance, deps: ApiDeps): Promise<vo
     { schema: { tags, summary: 'Whether a target is live', params: TargetParams } },
     async (request) => {
       const { name, target: id } = request.params;
-      const stored = await deps.lb.store.targets.get(targetKey(name, id));
+      await deps.lb.store.spec(name);
+      const stored = memberName.safeParse(id).success ? await deps.lb.store.targets.get(targetKey(name, id)) : undefined;
       if (stored === undefined) throw new AppError('not_found', `${name} has no target ${id}`);
       const target = stored.value;
       const members = await askMembers(deps.lb, name);
@@ -70,6 +72,16 @@ export async function lbRoutes(root: FastifyInstance, deps: ApiDeps): Promise<vo
           ? `${value} is live on ${up} member${up === 1 ? '' : 's'}`
           : `${value} is live on ${up} of ${members.length} members${seen.some((peer) => peer?.state === 'down') ? ', its health check fails' : ''}`,
       };
+    },
+  );
+
+  const Member = z.object({ name: z.string(), member: z.string() });
+  app.get(
+    '/v1/lbs/:name/members/:member/metrics',
+    { schema: { tags, summary: "A member's metrics, for Prometheus", params: Member } },
+    async (request, reply) => {
+      reply.type('text/plain; version=0.0.4; charset=utf-8');
+      return memberMetrics(deps.lb, request.params.name, request.params.member);
     },
   );
 

@@ -16,6 +16,11 @@ export async function poolRoutes(root: FastifyInstance, deps: ApiDeps): Promise<
 
   app.get('/v1/version', { schema: { tags, summary: 'Version of the control plane' } }, async () => ({ version: deps.version }));
 
+  app.get('/v1/metrics', { schema: { tags, summary: 'Metrics of the control plane, for Prometheus' } }, async (_request, reply) => {
+    reply.type(deps.metrics.registry.contentType);
+    return deps.metrics.registry.metrics();
+  });
+
   app.get('/v1/status', { schema: { tags, summary: 'The pool, and every service in a sentence' } }, async () => {
     const [hosts, lbs] = await Promise.all([deps.hosts(), listLbs(deps.lb)]);
     const shape = shapeOf(hosts);

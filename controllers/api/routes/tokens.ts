@@ -4,6 +4,9 @@ import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
 import { createToken, listTokens, revokeToken, TOKEN_ROLES } from '#ground/tokens.ts';
 
+/** Ten years: longer is for ever, which is said by leaving it away. */
+const MAX_TTL_HOURS = 10 * 366 * 24;
+
 const admin = { role: 'admin' as const };
 
 /** API tokens, and the tokens by which hosts join. */
@@ -11,7 +14,11 @@ export async function tokenRoutes(root: FastifyInstance, deps: ApiDeps): Promise
   const app = root.withTypeProvider<ZodTypeProvider>();
   const tags = ['tokens'];
 
-  const NewToken = z.object({ name: z.string().min(1).max(64), role: z.enum(TOKEN_ROLES), ttlHours: z.number().int().min(1).optional() });
+  const NewToken = z.object({
+    name: z.string().min(1).max(64),
+    role: z.enum(TOKEN_ROLES),
+    ttlHours: z.number().int().min(1).max(MAX_TTL_HOURS).optional(),
+  });
   app.post(
     '/v1/tokens',
     { config: admin, schema: { tags, summary: 'Make an API token; it is shown once', body: NewToken } },

@@ -1,4 +1,4 @@
-import { messageOf } from '#core/errors.ts';
+import { AppError, messageOf } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import type { LbDeps } from '#xlb/operations/deps.ts';
 import { type LbSpec, type LivePeer, SidecarPeers, SidecarStatus } from '#xlb/schema.ts';
@@ -158,4 +158,13 @@ export async function lbLogs(deps: LbDeps, name: string, lines: number) {
       }
     }),
   );
+}
+
+/** What a member's sidecar, nginx and HAProxy count, as Prometheus reads it. @throws AppError `not_found` */
+export async function memberMetrics(deps: LbDeps, name: string, member: string): Promise<string> {
+  await deps.store.spec(name);
+  const record = (await deps.store.sidecars.list(sidecarsPrefix(name))).find(({ value }) => value.member === member);
+  const host = (await deps.hosts()).find((candidate) => candidate.spec.name === record?.value.node);
+  if (host === undefined) throw new AppError('not_found', `${name} has no member ${member}`, { hint: `lb status ${name}` });
+  return String(await deps.agent(host).memberAdmin(member, 'GET', '/metrics'));
 }
