@@ -1,6 +1,13 @@
 import type { Server } from 'node:https';
 import swagger from '@fastify/swagger';
-import { type FastifyError, type FastifyHttpsOptions, type FastifyInstance, type FastifyServerOptions, fastify } from 'fastify';
+import {
+  type FastifyError,
+  type FastifyHttpsOptions,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyServerOptions,
+  fastify,
+} from 'fastify';
 import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { requireTokens } from '#api/auth.ts';
 import type { ApiDeps } from '#api/deps.ts';
@@ -29,7 +36,7 @@ export function createApp(log: Logger, options: FastifyServerOptions | FastifyHt
     // A path that cannot be decoded never reaches the error handler.
     frameworkErrors(thrown, _request, reply) {
       const error = new AppError('invalid', `the path cannot be understood: ${thrown.message.slice(0, 200)}`);
-      reply.code(error.status as 400).send(errorBody(error) as never);
+      (reply as unknown as FastifyReply).code(error.status).send(errorBody(error));
     },
   } as FastifyServerOptions);
   app.setValidatorCompiler(validatorCompiler);
