@@ -15,6 +15,7 @@ export interface HostPaths {
   tokens: string;
   volumes: string;
   tools: string;
+  snapshots: string;
   membersRun: string;
   secretsRun: string;
 }
@@ -37,6 +38,7 @@ export function hostPaths(root = ''): HostPaths {
     tokens: join(state, 'tokens'),
     volumes: join(state, 'volumes'),
     tools: join(state, 'tools'),
+    snapshots: join(state, 'snapshots'),
     membersRun: join(run, 'members'),
     secretsRun: join(run, 'secrets'),
   };

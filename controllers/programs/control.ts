@@ -18,6 +18,7 @@ import { readConsulConfig } from '#ground/consul-config.ts';
 import { readHostRecord } from '#ground/host-record.ts';
 import { createJoinToken } from '#ground/join.ts';
 import { parsePoolKey } from '#ground/seal.ts';
+import { scheduleSnapshots } from '#ground/snapshots.ts';
 import { createAgents } from '#pool/agent-client.ts';
 import { poolDuties } from '#pool/duties.ts';
 import { createEvents } from '#pool/events.ts';
@@ -73,6 +74,10 @@ async function main(): Promise<void> {
   const lb = { store, log, hosts, agent, events, poolKey, now, markDirty: (name: string) => loops?.markDirty(name) };
   const controllerDeps = {
     ...lb,
+    expectLead() {
+      if (leadership === undefined) throw new AppError('fenced', 'this control replica leads no longer');
+      leadership.check();
+    },
     image: async () => (await resolveImage({ agent }, await ownHost(), `xcaas/xlb:${VERSION}`)).id,
     ensureImage: async (host: Host, id: string) => {
       await ensureImage({ agent }, { id, host, hosts: await hosts() });
@@ -113,6 +118,8 @@ async function main(): Promise<void> {
   });
   log.info({ address: self.address, version: VERSION }, 'control listens');
 
+  const endSnapshots = scheduleSnapshots({ socketPath: paths.consulSocket, token, folder: paths.snapshots }, log);
+
   await holdLeaderLock({
     consul,
     key: LEADER_KEY,
@@ -140,6 +147,7 @@ async function main(): Promise<void> {
       }
     },
   });
+  endSnapshots();
   await server.close();
   tls.stop();
   consul.close();

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { reloadConsul } from '#ground/cert-rotation.ts';
 import { foundAcl } from '#ground/found-acl.ts';
 import type { HostRecord } from '#ground/host-record.ts';
 import { initHost } from '#ground/init.ts';
+import { takeSnapshot } from '#ground/snapshots.ts';
 import { allows, createToken, listTokens, revokeToken, verifyToken } from '#ground/tokens.ts';
 import { createGroundHosts, type GroundHost, type GroundHosts } from '#test/ground.ts';
 
@@ -51,6 +52,22 @@ describe('the ground of a host', () => {
     // 127.0.10.1 as /proc/net/tcp writes it; 8300 = 206C, 8301 = 206D.
     expect((await hosts.listening()).sort()).toEqual(['010A007F:206C', '010A007F:206D']);
     expect((await stat(first.paths.consulSocket)).mode & 0o777).toBe(0o666);
+  });
+
+  it('gives control snapshots, keeps the newest, and gives none to an agent', async () => {
+    const token = await secret('control');
+    const snapshots = join(folder, 'snapshots');
+    for (const hour of [1, 2, 3]) {
+      const now = () => new Date(Date.UTC(2026, 0, 1, hour));
+      await takeSnapshot({ socketPath: first.paths.consulSocket, token, folder: snapshots, keep: 2, now });
+    }
+    const files = (await readdir(snapshots)).sort();
+
+    expect(files).toEqual(['consul-20260101T020000Z.snap', 'consul-20260101T030000Z.snap']);
+    // Consul's snapshots are gzip.
+    expect((await readFile(join(snapshots, files[0] ?? ''))).subarray(0, 2).toString('hex')).toBe('1f8b');
+    const agent = { socketPath: first.paths.consulSocket, token: await secret('agent'), folder: snapshots };
+    await expect(takeSnapshot(agent)).rejects.toSatisfy(forbidden);
   });
 
   it('tells nothing to one without a token', async () => {
