@@ -17,6 +17,8 @@ export interface ExecuteDeps {
   agent(host: Host): AgentClient;
   /** Makes sure that a host has the image, carrying it from another one where needed. */
   ensureImage(host: Host, image: string): Promise<void>;
+  /** @throws AppError `fenced` when this replica leads no longer */
+  expectLead(): void;
   poolKey: Buffer;
   now(): Date;
 }
@@ -24,6 +26,8 @@ export interface ExecuteDeps {
 /** Does one step. @throws AppError; `no_host` when a member fits nowhere */
 export async function execute(deps: ExecuteDeps, spec: LbSpec, observed: Omit<Observed, 'refused'>, step: Step): Promise<void> {
   const { consul } = deps.store;
+  // Agents refuse a leader of yesterday by its fence; records cannot, and what it saw before it was frozen is no longer so.
+  deps.expectLead();
   switch (step.do) {
     case 'place':
       await reservePlacements(consul, { kind: 'lb', members: [placementRequest(spec, step.member)], now: deps.now });
@@ -36,7 +40,7 @@ export async function execute(deps: ExecuteDeps, spec: LbSpec, observed: Omit<Ob
       });
       return;
     case 'release':
-      await releasePlacement(consul, step.member);
+      await releasePlacement(consul, step.member, step.host);
       return;
     case 'ensure': {
       const host = hostOf(observed, step.host);

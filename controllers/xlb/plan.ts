@@ -27,7 +27,8 @@ export type Step =
   /** `replaces` = the container that runs has to make way; else it is made, started, or only given other secrets. */
   | { do: 'ensure'; member: string; host: string; spec: MemberSpec; replaces: boolean; reason: string }
   | { do: 'remove'; member: string; host: string; purge: boolean; reason: string }
-  | { do: 'release'; member: string; reason: string }
+  /** `host`: where it was seen to be placed; a member that has another place by now keeps it. */
+  | { do: 'release'; member: string; host: string; reason: string }
   | { do: 'forget'; reason: string };
 
 /**
@@ -41,6 +42,18 @@ export const STARTING_MS = 120_000;
 
 /** Resources of a member: nginx, HAProxy and a small Node process; not bound to CPUs. */
 export const MEMBER_MEMORY_BYTES = 512 * 2 ** 20;
+
+/**
+ * A host that is switched off sends no word: requests on connections that were open to it would wait for `readTimeoutMs`. TCP gives up what is not
+ * acknowledged after 5 tries (about 13 s where the network answers within some ms, more where it is slow; 15 tries and 15 min if not set), and its
+ * keep-alive finds a peer that is gone while an answer is awaited in 5 + 3 × 2 = 11 s. What is retried then is the data plane's business.
+ */
+const DEAD_CONNECTIONS = {
+  'net.ipv4.tcp_retries2': '5',
+  'net.ipv4.tcp_keepalive_time': '5',
+  'net.ipv4.tcp_keepalive_intvl': '2',
+  'net.ipv4.tcp_keepalive_probes': '3',
+};
 
 export function memberIds(spec: LbSpec): string[] {
   return Array.from({ length: spec.replicas }, (_, index) => `${spec.name}-${index + 1}`);
@@ -99,6 +112,7 @@ export function memberSpec(
     publish: publishes(member, placement, observed) ? spec.publish.map(({ hostPort, port }) => ({ hostPort, port, protocol: 'tcp' })) : [],
     volumes: { data: '/var/lib/xlb' },
     memoryBytes: MEMBER_MEMORY_BYTES,
+    sysctls: DEAD_CONNECTIONS,
     // Longer than the supervisor gives nginx to end its requests.
     stopTimeoutSeconds: 45,
     consul: {
@@ -131,7 +145,7 @@ function planDestroy(spec: LbSpec, observed: Observed): Step[] {
   // A host that comes back later is swept by the agents' own look at the records: see planStrays of the pool.
   const releases: Step[] = observed.placements
     .filter((placement) => !unseen.includes(placement))
-    .map((placement) => ({ do: 'release', member: placement.member, reason: `${spec.name} is destroyed` }));
+    .map((placement) => ({ do: 'release', member: placement.member, host: placement.host, reason: `${spec.name} is destroyed` }));
   if (releases.length > 0) return releases;
   if (unseen.length > 0) return [];
   return [{ do: 'forget', reason: `nothing of ${spec.name} is left` }];
@@ -139,7 +153,7 @@ function planDestroy(spec: LbSpec, observed: Observed): Step[] {
 
 function planLostHost(member: string, placement: Placement, observed: Observed, now: Date): Step | undefined {
   const host = observed.hosts.find((candidate) => candidate.spec.id === placement.host);
-  if (host === undefined) return { do: 'release', member, reason: `its host is no longer in the pool` };
+  if (host === undefined) return { do: 'release', member, host: placement.host, reason: `its host is no longer in the pool` };
   if (host.alive && !observed.silentHosts.includes(host.spec.id)) {
     return placement.lostSince === undefined ? undefined : { do: 'lost', member, since: undefined, reason: `${host.spec.name} is back` };
   }
@@ -147,9 +161,18 @@ function planLostHost(member: string, placement: Placement, observed: Observed, 
     return { do: 'lost', member, since: now.toISOString(), reason: `${host.spec.name} does not answer` };
   }
   const goneMs = now.getTime() - Date.parse(placement.lostSince);
-  const elsewhere = observed.hosts.some((other) => other.alive && !other.spec.drained && other.spec.id !== host.spec.id);
-  if (goneMs < HOST_LOST_AFTER_MS || !elsewhere) return undefined;
-  return { do: 'release', member, reason: `${host.spec.name} has been gone for ${Math.round(goneMs / 1000)} s` };
+  if (goneMs < HOST_LOST_AFTER_MS || !canMove(host, observed)) return undefined;
+  return { do: 'release', member, host: host.spec.id, reason: `${host.spec.name} has been gone for ${Math.round(goneMs / 1000)} s` };
+}
+
+/**
+ * A member moves to a host that has none yet: a second one beside another survives nothing more, and would stay there when its own host is back.
+ * From a host that is drained it moves to any: that is how a host that never comes back is emptied, to be removed.
+ */
+function canMove(from: Host, observed: Observed): boolean {
+  const taken = new Set(observed.placements.map((placement) => placement.host));
+  const others = observed.hosts.filter((other) => other.alive && !other.spec.drained && other.spec.id !== from.spec.id);
+  return from.spec.drained ? others.length > 0 : others.some((other) => !taken.has(other.spec.id));
 }
 
 function planEnsure(spec: LbSpec, member: string, placement: Placement, observed: Observed): Step | undefined {
@@ -194,7 +217,7 @@ function planStrays(wanted: string[], observed: Observed): Step[] {
   for (const placement of observed.placements) {
     const left = observed.reports.some((report) => report.id === placement.member);
     if (!wanted.includes(placement.member) && !left)
-      steps.push({ do: 'release', member: placement.member, reason: 'it is not wanted any more' });
+      steps.push({ do: 'release', member: placement.member, host: placement.host, reason: 'it is not wanted any more' });
   }
   return steps;
 }
@@ -264,7 +287,10 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
     return {
       ...base,
       status: 'DEGRADED',
-      sentence: `${count}; waiting for ${wanted.filter((m) => !live.includes(m)).join(', ')}`,
+      sentence: `${count}; ${missing(
+        wanted.filter((member) => !live.includes(member)),
+        observed,
+      )}`,
       next: ['xcaas nodes'],
     };
   }
@@ -283,6 +309,19 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
     return { ...base, status: 'READY', sentence: `${count}, all on ${host}, the only host of the pool`, next: [] };
   }
   return { ...base, status: 'READY', sentence: `${count} on ${hostNames.size} host${hostNames.size === 1 ? '' : 's'}`, next: [] };
+}
+
+/** Why members do not serve: hosts that are silent are named, with what happens next. */
+function missing(members: string[], observed: Observed): string {
+  return members
+    .map((member) => {
+      const at = observed.placements.find((record) => record.member === member)?.host;
+      const host = observed.hosts.find((candidate) => candidate.spec.id === at);
+      if (host === undefined || (host.alive && !observed.silentHosts.includes(host.spec.id))) return `waiting for ${member}`;
+      const next = canMove(host, observed) ? `it moves after ${HOST_LOST_AFTER_MS / 1000} s` : 'it waits for that host, no other is free';
+      return `${member} is on ${host.spec.name}, which does not answer: ${next}`;
+    })
+    .join('; ');
 }
 
 /** Placed a short while ago and not heard of yet, on a host that lives: on its way, not missing. */

@@ -22,25 +22,40 @@ export interface Pool {
   hosts: readonly PoolHost[];
   /** The host that founded the pool. */
   first: PoolHost;
+  /** Hosts with an engine that are of no pool. */
+  spares: readonly PoolHost[];
+  /** Runs `./xcaas …` on a host. */
+  setup(host: PoolHost, args: readonly string[]): Promise<SpawnResult>;
+  /** The tokens that the other hosts joined with. */
+  joinTokens: string[];
   host(name: string): PoolHost;
-  /** Runs `xcaas …` on a host, the first if not said. Answers of any exit code are returned. */
-  cli(args: readonly string[], options?: { on?: PoolHost; timeoutMs?: number }): Promise<SpawnResult>;
+  /** Runs `xcaas …` on a host, the first if not said, with an administrator's token. Answers of any exit code are returned. */
+  cli(args: readonly string[], options?: CliOptions): Promise<SpawnResult>;
   /** The value of a command's `--json`. @throws AppError with the code the command gave */
-  json<T = unknown>(args: readonly string[], options?: { on?: PoolHost; timeoutMs?: number }): Promise<T>;
+  json<T = unknown>(args: readonly string[], options?: CliOptions): Promise<T>;
   /** Milliseconds of each step. */
   times: Record<string, number>;
   stop(): void;
 }
 
+export interface CliOptions {
+  on?: PoolHost;
+  timeoutMs?: number;
+  /** In place of the administrator's. */
+  token?: string;
+}
+
 export interface PoolOptions {
   /** How many hosts, each in a group of its own; 3 if not given. */
   hosts?: number;
+  /** Further hosts that do not join; none if not given. */
+  spares?: number;
   /** Prints what up and join say. */
   verbose?: boolean;
 }
 
 /** A pool as a user makes it: `./xcaas up` on the first host, `./xcaas join` on the others, each with an engine of its own. */
-export async function startPool({ hosts: count = 3, verbose = false }: PoolOptions = {}): Promise<Pool> {
+export async function startPool({ hosts: count = 3, spares = 0, verbose = false }: PoolOptions = {}): Promise<Pool> {
   const times: Record<string, number> = {};
   const timed = async <T>(step: string, action: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -51,11 +66,12 @@ export async function startPool({ hosts: count = 3, verbose = false }: PoolOptio
       if (verbose) process.stderr.write(`${step}: ${times[step]} ms\n`);
     }
   };
-  const engines = await timed('engines', () => startEngines({ hosts: count, images: POOL_IMAGES }));
+  const engines = await timed('engines', () => startEngines({ hosts: count + spares, images: POOL_IMAGES }));
   try {
-    const [first, ...others] = engines.hosts;
+    const [first, ...others] = engines.hosts.slice(0, count);
     if (first === undefined) throw new AppError('internal', 'a pool needs a host');
-    const pool = wrap(engines, first, times);
+    let token: string | undefined;
+    const pool = wrap(engines, { first, count }, times, () => token);
     const describe = (host: PoolHost) => {
       const label = (key: string) => host.labels[key] ?? '';
       return [
@@ -67,9 +83,12 @@ export async function startPool({ hosts: count = 3, verbose = false }: PoolOptio
       if (verbose) process.stderr.write(text);
     };
     say((await timed('up', () => expectDone(first, SETUP, ['up', '--yes', ...describe(first)]))).stderr);
+    // `up` writes a profile for the host it ran on only.
+    token = (await pool.json<{ token: string }>(['token', 'create', 'tests', '--role', 'admin'])).token;
     for (const host of others) {
-      const { token } = await pool.json<{ token: string }>(['join-token']);
-      say((await timed(`join ${host.name}`, () => expectDone(host, SETUP, ['join', token, '--yes', ...describe(host)]))).stderr);
+      const join = await pool.json<{ token: string }>(['join-token']);
+      pool.joinTokens.push(join.token);
+      say((await timed(`join ${host.name}`, () => expectDone(host, SETUP, ['join', join.token, '--yes', ...describe(host)]))).stderr);
     }
     await timed('whole', () => untilReady(pool, count));
     return pool;
@@ -98,15 +117,24 @@ async function untilReady(pool: Pool, count: number): Promise<void> {
   if (!ready) throw new AppError('timeout', `the pool did not become whole: ${last}`);
 }
 
-function wrap(engines: Engines, first: PoolHost, times: Record<string, number>): Pool {
-  const cli: Pool['cli'] = (args, { on = first, timeoutMs = 180_000 } = {}) => on.exec(`${ROOT}/bin/xcaas`, args, { timeoutMs });
+function wrap(
+  engines: Engines,
+  { first, count }: { first: PoolHost; count: number },
+  times: Record<string, number>,
+  admin: () => string | undefined,
+): Pool {
+  const cli: Pool['cli'] = (args, { on = first, timeoutMs = 180_000, token = admin() } = {}) =>
+    on.exec(`${ROOT}/bin/xcaas`, args, { timeoutMs, ...(token === undefined ? {} : { env: { XCAAS_TOKEN: token } }) });
   return {
     engines,
-    hosts: engines.hosts,
+    hosts: engines.hosts.slice(0, count),
+    spares: engines.hosts.slice(count),
     first,
+    setup: (host, args) => host.exec(SETUP, args, { timeoutMs: 300_000, cwd: ROOT }),
+    joinTokens: [],
     host: (name) => engines.host(name),
     cli,
-    async json<T>(args: readonly string[], options?: { on?: PoolHost; timeoutMs?: number }) {
+    async json<T>(args: readonly string[], options?: CliOptions) {
       const { code, stdout, stderr } = await cli([...args, '--json'], options);
       const value = parse(stdout, `xcaas ${args.join(' ')} ended with ${code}: ${stderr}`);
       if (code !== 0 && code !== 6) {

@@ -106,6 +106,8 @@ function proxying({ options }: LbSpec): Directive[] {
     line('proxy_connect_timeout', number(options.connectTimeoutMs, 'connectTimeoutMs', 'ms')),
     line('proxy_read_timeout', number(options.readTimeoutMs, 'readTimeoutMs', 'ms')),
     line('proxy_send_timeout', number(options.sendTimeoutMs, 'sendTimeoutMs', 'ms')),
+    // Finds a host that went without a word while its answer is awaited; how soon is a setting of the container's kernel.
+    line('proxy_socket_keepalive', fixed('on')),
     line('proxy_next_upstream', fixed('error'), fixed('timeout'), fixed('invalid_header')),
     line('proxy_next_upstream_timeout', fixed('0')),
     line('proxy_next_upstream_tries', fixed('0')),
