@@ -1,3 +1,4 @@
+import { demoCommands } from '#cli/commands/demo.ts';
 import { lbCommands } from '#cli/commands/lb.ts';
 import { notBuiltCommands } from '#cli/commands/not-built.ts';
 import { xcaasCommands } from '#cli/commands/xcaas.ts';
@@ -10,5 +11,5 @@ process.exitCode = await runCli({
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  commands: [...xcaasCommands, ...lbCommands, ...notBuiltCommands],
+  commands: [...xcaasCommands, ...lbCommands, ...demoCommands, ...notBuiltCommands],
 });
