@@ -35,12 +35,12 @@ export interface Context {
   out: Output;
   /** True unless `--no-wait`. */
   wait: boolean;
-  /** Milliseconds for all of the command's waiting. */
+  /** Milliseconds for the command's waiting, and the most that any of its calls may take. */
   timeoutMs: number;
   /** Asks on a terminal; `--yes` answers. @throws AppError `usage` where nobody can be asked */
   confirm(question: string): Promise<void>;
-  /** To be called by a status verb when what it shows works, but not fully: exit code 6. */
-  degraded(): void;
+  /** To be called by a status verb with the status it shows: DEGRADED ends with 6, DOWN and FAILED with 1. */
+  health(status: string): void;
 }
 
 export function textArg(input: Input, index: number): string {

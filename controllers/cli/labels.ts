@@ -22,11 +22,13 @@ export function parseLabels(given: string[], known: readonly string[]): Record<s
 
 /** `k=v` arguments, any keys. */
 export function parsePairs(given: string[]): Record<string, string> {
-  const pairs: Record<string, string> = {};
+  const pairs: Record<string, string> = Object.create(null);
   for (const text of given) {
     const at = text.indexOf('=');
     if (at <= 0) throw new AppError('usage', `"${text}" is not KEY=VALUE`);
-    pairs[text.slice(0, at)] = text.slice(at + 1);
+    const key = text.slice(0, at);
+    if (pairs[key] !== undefined) throw new AppError('usage', `${key} is given twice`);
+    pairs[key] = text.slice(at + 1);
   }
   return pairs;
 }

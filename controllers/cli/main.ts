@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { CommanderError } from 'commander';
+import { z } from 'zod';
 import { createApiClient } from '#cli/api-client.ts';
 import type { Command, Context } from '#cli/command.ts';
 import { completionScript } from '#cli/completion.ts';
@@ -38,21 +39,29 @@ export async function runCli(input: CliInput): Promise<number> {
     if (!Number.isFinite(global.timeoutMs) || global.timeoutMs <= 0) throw new AppError('usage', '--timeout takes a number of seconds');
     const profile = await loadProfile(env);
     out = createOutput({ json: global.json, stdout, stderr });
-    const degraded = { hit: false };
     await run({
-      api: createApiClient(profile),
+      api: createApiClient({ ...profile, timeoutMs: global.timeoutMs }),
       out,
       wait: global.wait,
       timeoutMs: global.timeoutMs,
       confirm: (question) => confirm(question, global.yes, stdin, stderr),
-      degraded: () => {
-        degraded.hit = true;
+      health: (status) => {
+        exit = STATUS_EXITS[status] ?? 0;
       },
     });
-    if (degraded.hit) exit = EXIT_DEGRADED;
   };
 
-  const parser = buildParser(prefix[0] ?? 'xcaas', prefix, input.commands, act);
+  let complaint = '';
+  const parser = buildParser(prefix[0] ?? 'xcaas', prefix, input.commands, act, {
+    out: (text) => stdout.write(text),
+    err: (text) => {
+      complaint += text;
+    },
+  });
+  // A reader that has seen enough, as in `xcaas events | head`, is no error.
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+  });
   try {
     if (argv.length === 0) {
       stdout.write(parser.helpInformation());
@@ -64,18 +73,33 @@ export async function runCli(input: CliInput): Promise<number> {
     if (thrown instanceof CommanderError) {
       // Help and version are no errors; commander has printed them.
       if (thrown.exitCode === 0) return 0;
-      out.error(new AppError('usage', thrown.message.replace(/^error: /, ''), { hint: `${prefix[0] ?? 'xcaas'} --help` }));
+      const program = prefix[0] ?? 'xcaas';
+      const isGroup = thrown.code === 'commander.help';
+      if (isGroup && !out.json) stderr.write(complaint);
+      else {
+        const message = isGroup ? `${[program, ...argv.filter((word) => !word.startsWith('-'))].join(' ')} needs a verb` : thrown.message;
+        out.error(new AppError('usage', message.replace(/^error: /, ''), { hint: `${program} --help` }));
+      }
       return 2;
     }
-    const error = toAppError(thrown);
+    const error = thrown instanceof z.ZodError ? notUnderstood(thrown) : toAppError(thrown);
     out.error(error);
     if (error.code === 'internal' && env.XCAAS_DEBUG) stderr.write(`${(thrown as Error).stack}\n`);
     return error.exit;
   }
 }
 
-/** `status` verbs end with it when what they show works, but not fully. */
-const EXIT_DEGRADED = 6;
+/** How `status` verbs end for what they show. */
+const STATUS_EXITS: Record<string, number> = { DEGRADED: 6, DOWN: 1, FAILED: 1 };
+
+/** The API answered, but not in the form that this program knows. */
+function notUnderstood(cause: z.ZodError): AppError {
+  const issue = cause.issues[0];
+  return new AppError('engine', `the answer of the API is not understood at ${issue?.path.join('.')}: ${issue?.message}`, {
+    hint: 'is this program as old as the control plane? xcaas version',
+    cause,
+  });
+}
 
 async function confirm(question: string, yes: boolean, stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream): Promise<void> {
   if (yes) return;

@@ -31,14 +31,15 @@ export function createOutput({ json, stdout, stderr }: OutputOptions): Output {
     json,
     result(value, text) {
       endLine();
-      const out = json ? JSON.stringify(value) : text();
+      const out = json ? JSON.stringify(value) : printable(text());
       if (out !== '') stdout.write(`${out}\n`);
     },
     line(value, text) {
       endLine();
-      stdout.write(`${json ? JSON.stringify(value) : text}\n`);
+      stdout.write(`${json ? JSON.stringify(value) : printable(text)}\n`);
     },
-    progress(text) {
+    progress(given) {
+      const text = printable(given).replaceAll('\n', ' ');
       if (text === lastProgress) return;
       lastProgress = text;
       if (stderr.isTTY) {
@@ -50,17 +51,23 @@ export function createOutput({ json, stdout, stderr }: OutputOptions): Output {
     },
     note(text) {
       endLine();
-      stderr.write(`${text}\n`);
+      stderr.write(`${printable(text)}\n`);
     },
     error(error) {
       endLine();
       if (json) stdout.write(`${JSON.stringify(errorBody(error))}\n`);
       else {
-        stderr.write(`${pc.red('error')}: ${error.message}\n`);
-        if (error.hint !== undefined) stderr.write(`  ${pc.dim('→')} ${error.hint}\n`);
+        stderr.write(`${pc.red('error')}: ${printable(error.message)}\n`);
+        if (error.hint !== undefined) stderr.write(`  ${pc.dim('→')} ${printable(error.hint)}\n`);
       }
     },
   };
+}
+
+/** Names, labels and log lines are others': what would move a terminal's cursor or change its title is shown as a mark. Colours may stay. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones
+  return text.replace(/\u001b\[[0-9;]*m|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (found) => (found.length > 1 ? found : '\ufffd'));
 }
 
 /** Columns as wide as their widest cell, two spaces between. */

@@ -1,5 +1,6 @@
 import { Command as Parser, Option as ParserOption } from 'commander';
 import type { Command, Context, Input } from '#cli/command.ts';
+import { VERSION } from '#core/version.ts';
 
 export interface GlobalOptions {
   json: boolean;
@@ -16,14 +17,20 @@ const DEFAULT_TIMEOUT_SECONDS = 300;
  *
  * @param prefix words that the program's own name stands for: `lb` is `xcaas lb`
  * @param act runs a command with what was parsed
+ * @param write where help goes, and where what is wrong with a command line goes
  */
 export function buildParser(
   name: string,
   prefix: readonly string[],
   commands: readonly Command[],
   act: (command: Command, options: GlobalOptions, run: (context: Context) => Promise<void>) => Promise<void>,
+  write: { out(text: string): void; err(text: string): void },
 ): Parser {
-  const root = new Parser(name).exitOverride().showHelpAfterError('(add --help for what it takes)').helpCommand(false);
+  const root = new Parser(name)
+    .exitOverride()
+    .configureOutput({ writeOut: write.out, writeErr: write.err })
+    .helpCommand(false)
+    .version(VERSION, '--version', 'version of this program');
   for (const command of commands) {
     if (!prefix.every((word, index) => command.path[index] === word)) continue;
     const words = command.path.slice(prefix.length);
@@ -45,11 +52,11 @@ export function buildParser(
 }
 
 function childGroup(parent: Parser, word: string): Parser {
-  return parent.commands.find((child) => child.name() === word) ?? quiet(parent.command(word).helpCommand(false));
+  return parent.commands.find((child) => child.name() === word) ?? parent.command(word).helpCommand(false);
 }
 
 function addLeaf(parent: Parser, word: string, command: Command): Parser {
-  const leaf = quiet(parent.command(word).description(command.summary));
+  const leaf = parent.command(word).description(command.summary);
   if (command.loose) leaf.allowUnknownOption();
   for (const arg of command.args ?? []) leaf.argument(arg);
   for (const option of command.options ?? []) {
@@ -62,9 +69,4 @@ function addLeaf(parent: Parser, word: string, command: Command): Parser {
   leaf.option('--timeout <seconds>', `how long to wait at most (${DEFAULT_TIMEOUT_SECONDS})`);
   if (command.changes) leaf.option('--wait', 'wait until it is done (default)').option('--no-wait', 'return as soon as it is accepted');
   return leaf;
-}
-
-/** Errors of parsing are thrown, and told by the one place that tells errors. */
-function quiet(parser: Parser): Parser {
-  return parser.exitOverride().configureOutput({ writeErr: () => undefined });
 }

@@ -10,7 +10,7 @@ export interface Waited {
 /**
  * Follows an object until it is READY, showing each sentence it says on the way.
  *
- * @throws AppError `timeout` with the last sentence, `conflict` when it FAILED
+ * @throws AppError `timeout` with the last sentence, `no_host` when it FAILED
  */
 export async function waitReady<T extends Waited>(context: Context, name: string, look: () => Promise<T>): Promise<T> {
   const end = Date.now() + context.timeoutMs;

@@ -9,8 +9,8 @@ export interface HttpTarget {
   /** … a host and port. */
   host?: string;
   port?: number;
-  /** Present = TLS. */
-  tls?: { ca: string; cert?: string; key?: string; servername?: string };
+  /** Present = TLS; without `ca` the system's own authorities are trusted. */
+  tls?: { ca?: string; cert?: string; key?: string; servername?: string };
 }
 
 export interface HttpRequest extends HttpTarget {

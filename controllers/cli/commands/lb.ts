@@ -46,7 +46,7 @@ export const lbCommands: readonly Command[] = [
     async run(context, input) {
       const name = textArg(input, 0);
       const driver = textOption(input, 'driver');
-      if (driver !== 'xlb') throw new AppError('usage', `-d ${driver} is no load balancer`, { hint: 'use -d xlb, or leave it away' });
+      onlyXlb(driver, '-d');
       await context.api.post('/v1/lbs', {
         name,
         listen: listOption(input, 'listen'),
@@ -77,7 +77,7 @@ export const lbCommands: readonly Command[] = [
     async run(context, input) {
       const lb = await view(context, textArg(input, 0));
       context.out.result(lb, () => describe(lb));
-      if (lb.status === 'DEGRADED') context.degraded();
+      context.health(lb.status);
     },
   },
   {
@@ -121,6 +121,7 @@ export const lbCommands: readonly Command[] = [
     ],
     changes: true,
     async run(context, input) {
+      onlyXlb(textOption(input, 'type'), '--type');
       const lb = textArg(input, 0);
       const { container, ...route } = labelsOf(input, ['container', ...ROUTE_LABELS], 'container');
       const added = AddedTarget.parse(
@@ -141,7 +142,7 @@ export const lbCommands: readonly Command[] = [
     changes: true,
     async run(context, input) {
       const { container, ...route } = labelsOf(input, ['container', 'port', 'host', 'path', 'listen'], 'container');
-      const drainSeconds = wholeNumber(textOption(input, 'drain'), '--drain');
+      const drainSeconds = wholeNumber(textOption(input, 'drain'), '--drain') ?? 0;
       const path = `/v1/lbs/${encodeURIComponent(textArg(input, 0))}/containers/remove`;
       await followDrain(context, path, { container, ...routeBody(route), drainSeconds });
     },
@@ -156,7 +157,12 @@ export const lbCommands: readonly Command[] = [
     ],
     changes: true,
     async run({ api, out }, input) {
-      const { host, path, listen } = parseLabels(listOption(input, 'label'), ['host', 'path', 'listen']);
+      const { host, path, listen, ...others } = parseLabels(listOption(input, 'label'), ROUTE_LABELS);
+      for (const label of Object.keys(others)) {
+        throw new AppError('not_implemented', `-l ${label} of a whole service is not built yet`, {
+          hint: `its instances bring their own ${label} from Consul`,
+        });
+      }
       const service = needed(input, 'service');
       const done = Sentence.parse(
         await api.post(`/v1/lbs/${encodeURIComponent(textArg(input, 0))}/services`, { service, host, path, listen }),
@@ -197,7 +203,7 @@ export const lbCommands: readonly Command[] = [
       { flags: '--host <host>', about: 'www.example.org or *.example.org' },
       { flags: '--path <prefix>', about: 'path prefix', default: '/' },
       { flags: '--listen <proto:port>', about: 'one listener only' },
-      { flags: '--to <group>', about: 'name of the target group; made when it is new' },
+      { flags: '--to <group>', about: 'name of the target group; made when it is new. GROUP:WEIGHT,… is not built yet' },
       { flags: '--header <k=v>', about: 'not built yet' },
       { flags: '--cookie <k=v>', about: 'not built yet' },
     ],
@@ -211,7 +217,7 @@ export const lbCommands: readonly Command[] = [
         host: textOption(input, 'host'),
         path: textOption(input, 'path'),
         listen: textOption(input, 'listen'),
-        to: needed(input, 'to'),
+        to: oneTarget(needed(input, 'to')),
       };
       await context.api.post(`/v1/lbs/${encodeURIComponent(lb)}/rules`, body);
       await showWhenReady(context, lb);
@@ -239,11 +245,14 @@ export const lbCommands: readonly Command[] = [
       { flags: '--host <host>', about: 'its host' },
       { flags: '--path <prefix>', about: 'its path', default: '/' },
       { flags: '--listen <proto:port>', about: 'its listener' },
+      { flags: '--to <group>', about: 'only when it leads there' },
     ],
     changes: true,
     async run(context, input) {
       const lb = textArg(input, 0);
       const body = { host: textOption(input, 'host'), path: textOption(input, 'path'), listen: textOption(input, 'listen') };
+      const to = textOption(input, 'to');
+      if (to !== undefined) await refuseOther(context, lb, { ...body, to: oneTarget(to) });
       await context.api.post(`/v1/lbs/${encodeURIComponent(lb)}/rules/remove`, body);
       await showWhenReady(context, lb);
     },
@@ -377,13 +386,14 @@ async function waitGone(context: Context, name: string): Promise<void> {
   }
 }
 
-/** Shows the number of requests in flight as it falls; the last line is the result. */
-export async function followDrain(context: Context, path: string, body: unknown): Promise<void> {
+/** Shows the number of requests in flight as it falls; the last line is the result. `--timeout` counts from the end of the drain's own time. */
+export async function followDrain(context: Context, path: string, body: { drainSeconds: number } & Record<string, unknown>): Promise<void> {
   let last: z.infer<typeof DrainLine> | undefined;
-  await context.api.lines('POST', path, body, (value) => {
+  const tell = (value: unknown) => {
     last = DrainLine.parse(value);
     if (!last.done) context.out.progress(last.sentence);
-  });
+  };
+  await context.api.lines('POST', path, body, tell, { timeoutMs: body.drainSeconds * 1000 + context.timeoutMs });
   if (last?.done !== true)
     throw new AppError('unavailable', 'the control plane stopped in the middle of the drain', { hint: 'type the command again' });
   const done = last;
@@ -405,6 +415,33 @@ function routeBody(route: Record<string, string>): Record<string, unknown> {
     path: route.path,
     listen: route.listen,
   };
+}
+
+function onlyXlb(given: string | undefined, option: string): void {
+  if (given === 'xlb') return;
+  throw new AppError('usage', `${option} ${given} is no load balancer`, { hint: `use ${option} xlb, or leave it away` });
+}
+
+/** A single target gets everything, whatever its weight. */
+function oneTarget(to: string): string {
+  const single = /^([^:,]+)(:[1-9]\d*)?$/.exec(to)?.[1];
+  if (single !== undefined) return single;
+  throw new AppError('not_implemented', 'rules with several weighted target groups are not built yet', { hint: '--to takes one group' });
+}
+
+/** @throws AppError `not_found` when the rule leads elsewhere, or there is none */
+async function refuseOther(
+  context: Context,
+  lb: string,
+  rule: { host: string | undefined; path: string | undefined; listen: string | undefined; to: string },
+): Promise<void> {
+  const { rules } = await view(context, lb);
+  const found = rules.find(
+    (each) => each.host === rule.host?.toLowerCase() && each.path === (rule.path ?? '/') && (rule.listen ?? each.listen) === each.listen,
+  );
+  if (found?.group === rule.to) return;
+  const where = `${rule.host ?? 'any host'}${rule.path ?? '/'}`;
+  throw new AppError('not_found', `${lb} has no rule for ${where} that leads to ${rule.to}`, { hint: `lb rule list ${lb}` });
 }
 
 function needed(input: Input, option: string): string {

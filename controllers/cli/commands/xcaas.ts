@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type Command, flag, listArg, textArg, textOption } from '#cli/command.ts';
+import { doctorCommands } from '#cli/commands/doctor.ts';
 import { followDrain } from '#cli/commands/lb.ts';
 import { parsePairs, wholeNumber } from '#cli/labels.ts';
 import { bytes, colourStatus, table } from '#cli/output.ts';
@@ -32,7 +33,7 @@ export const xcaasCommands: readonly Command[] = [
   {
     path: ['status'],
     summary: 'the pool, what its shape survives, and every service in a sentence',
-    async run({ api, out, degraded }) {
+    async run({ api, out, health }) {
       const pool = PoolStatus.parse(await api.get('/v1/status'));
       out.result(pool, () =>
         [
@@ -46,9 +47,10 @@ export const xcaasCommands: readonly Command[] = [
           ),
         ].join('\n'),
       );
-      if (pool.status === 'DEGRADED') degraded();
+      health(pool.status);
     },
   },
+  ...doctorCommands,
   {
     path: ['nodes'],
     summary: 'the hosts of the pool',
@@ -75,7 +77,7 @@ export const xcaasCommands: readonly Command[] = [
   },
   {
     path: ['node', 'label'],
-    summary: 'set labels of a host, or its group and rack; KEY= removes a label',
+    summary: 'set labels of a host; KEY= removes a label',
     args: ['<node>', '<key=value...>'],
     changes: true,
     async run({ api, out }, input) {
@@ -123,13 +125,14 @@ export const xcaasCommands: readonly Command[] = [
     options: [{ flags: '--drain <seconds>', about: 'how long requests in flight may take', default: '30' }],
     changes: true,
     async run(context, input) {
-      const drainSeconds = wholeNumber(textOption(input, 'drain'), '--drain');
+      const drainSeconds = wholeNumber(textOption(input, 'drain'), '--drain') ?? 0;
       await followDrain(context, `/v1/containers/${encodeURIComponent(textArg(input, 0))}/stop`, { drainSeconds });
     },
   },
   {
     path: ['join-token'],
     summary: 'the one command for a further host; good for an hour, once',
+    changes: true,
     async run({ api, out }) {
       const made = z.object({ token: z.string(), command: z.string(), expires: z.string() }).parse(await api.post('/v1/join-tokens'));
       out.result(made, () => made.command);
