@@ -64,7 +64,10 @@ export async function lbRoutes(root: FastifyInstance, deps: ApiDeps): Promise<vo
         (by === 'name' ? peer.container === value : peer.id.split(':')[2] === value.slice(0, 12));
       const seen = members.map((member) => mergePeers([member], target.group).find(isTarget));
       const up = seen.filter((peer) => peer?.state === 'up').length;
-      const live = members.length > 0 && up === members.length - silent.length && up > 0;
+      // The peer may be in the tables before the rule that leads to it is.
+      const { modifyIndex } = await deps.lb.store.spec(name);
+      const late = members.some((member) => member.peers !== undefined && (member.status?.specIndex ?? 0) < modifyIndex);
+      const live = members.length > 0 && up === members.length - silent.length && up > 0 && !late;
       return {
         id,
         live,
