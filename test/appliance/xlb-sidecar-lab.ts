@@ -75,15 +75,20 @@ export async function memberToken(consul: ConsulClient, lb: string, member: stri
   return (token.body as { SecretID: string }).SecretID;
 }
 
+/** Every request on a connection of its own: a TCP listener sees connections, not requests. */
+const fresh = new http.Agent({ keepAlive: false });
+
 export interface MemberOptions {
   lb: string;
   /** Folder that holds Consul's socket. */
   consulFolder: string;
   token: string;
   certs?: string;
+  /** More for `docker run`; what is said here wins over what is said for every member. */
+  args?: readonly string[];
 }
 
-export async function startMember({ lb, consulFolder, token, certs }: MemberOptions): Promise<Member> {
+export async function startMember({ lb, consulFolder, token, certs, args = [] }: MemberOptions): Promise<Member> {
   const folder = await mkdtemp(join(tmpdir(), 'xlbm-'));
   await chmod(folder, 0o755);
   for (const name of ['member', 'secrets', 'data']) {
@@ -101,12 +106,14 @@ export async function startMember({ lb, consulFolder, token, certs }: MemberOpti
     XCAAS_NODE: 'here',
     XCAAS_HOST: 'host-1',
     XCAAS_LOG: 'debug',
+    ...(process.env.XLB_TEST_NODE_OPTIONS ? { NODE_OPTIONS: process.env.XLB_TEST_NODE_OPTIONS } : {}),
   };
   await docker(
     ...['run', '--detach', '--name', container, '--memory', '512m'],
     ...Object.entries(environment).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
     ...['--volume', `${consulFolder}:/run/consul`, '--volume', `${folder}/member:/run/member`],
     ...['--volume', `${folder}/secrets:/run/secrets:ro`, '--volume', `${folder}/data:/var/lib/xlb`],
+    ...args,
     await memberImage(),
   );
   const addressOf = () => docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', container);
@@ -120,7 +127,15 @@ export async function startMember({ lb, consulFolder, token, certs }: MemberOpti
     peers: async () => SidecarPeers.parse(expectOk(await handle.admin('GET', '/peers'), 'the sidecar')),
     async get(path = '/', { port = 80, host } = {}) {
       const headers: Record<string, string> = host === undefined ? {} : { host };
-      const { status, body } = await httpRequest({ host: handle.address, port, method: 'GET', path, headers, timeoutMs: 5000 });
+      const { status, body } = await httpRequest({
+        host: handle.address,
+        port,
+        method: 'GET',
+        path,
+        headers,
+        timeoutMs: 5000,
+        agent: fresh,
+      });
       return { status, text: body.toString('utf8').split('\n')[0] ?? '' };
     },
     exec: (...args) => run('docker', ['exec', container, ...args]),

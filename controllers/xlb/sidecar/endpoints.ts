@@ -38,6 +38,8 @@ export interface EndpointSummary {
   emptyGroups: string[];
   /** Every table that is wanted is live. */
   settled: boolean;
+  /** The same of those that nginx serves. */
+  httpSettled: boolean;
   /** Answers of Consul that are not believed yet, services that cannot be read, tables that an engine refused. */
   notes: string[];
   /** The newest version that has become live on all workers; 0 when nothing is live. */
@@ -83,7 +85,10 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
   let notSaved: string | undefined;
 
   async function begin(): Promise<void> {
-    saved = await store.loadTables();
+    saved = await store.loadTables().catch((error: unknown) => {
+      log.warn({ err: messageOf(error) }, 'the saved tables cannot be read');
+      return new Map();
+    });
     for (const table of saved.values()) versions.met(table.version);
     versions.met(await sinks.tcp.highestVersion().catch(() => 0));
     await look().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'nginx does not say yet what it holds'));
@@ -276,7 +281,8 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
       peers: peers.length,
       up: peers.filter(isUp).length,
       emptyGroups: all.filter((group) => !(group.content?.peers ?? []).some(isUp)).map((group) => group.spec.name),
-      settled: lanes.every((lane) => lane.wantedHash() !== undefined && lane.live()?.hash === lane.wantedHash()),
+      settled: lanes.every(isSettled),
+      httpSettled: lanes.filter((lane) => lane.sink === sinks.http).every(isSettled),
       notes: [...new Set(notes)],
       liveVersion: live.length === 0 ? 0 : Math.max(...live),
     };
@@ -317,6 +323,10 @@ function oldestVersions(workers: readonly NginxWorker[]): Map<string, number> {
   }
   for (const [name, count] of counts) if (count < serving.length) oldest.delete(name);
   return oldest;
+}
+
+function isSettled(lane: Lane): boolean {
+  return lane.wantedHash() !== undefined && lane.live()?.hash === lane.wantedHash();
 }
 
 function hashOf(table: GroupTable): string {

@@ -133,7 +133,7 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
       refused = { generation: '', reason: messageOf(error), at: performance.now() };
       return;
     }
-    await waitFor(async () => (endpoints.summary().settled ? true : undefined), {
+    await waitFor(async () => (endpoints.summary().httpSettled ? true : undefined), {
       timeoutMs: needsReload() ? GROUPS_FIRST_MS : 0,
       intervalMs: 20,
     });
