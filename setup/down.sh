@@ -34,7 +34,9 @@ cmd_down() {
     purge_state
   fi
   step_table
-  if [[ -n $purge ]]; then
+  if ((${#KEPT[@]})); then
+    say "Gone, but for what containers that are not ours stand on: $FOREIGN. Once they are removed, ./xcaas down --purge  ends it."
+  elif [[ -n $purge ]]; then
     say 'Gone. Packages that were installed stay: the engine, compose, debootstrap.'
     [[ ! -f $NEXT_SOURCE || -n ${DOCKER_HOST:-} ]] || say "So does $NEXT_SOURCE, which the engine's updates come from; remove it together with docker.io."
   else
@@ -89,10 +91,28 @@ down_members() {
   fi
 }
 
+# Marks of what `up` made and could not be undone yet, as FILE=CONTENT: the next purge must know that it may.
+KEPT=() FOREIGN=
+keep_mark() { KEPT+=("$1=$(cat "$STATE/setup/$1" 2>/dev/null || true)"); }
+
+# Containers that are not ours and have an address on an overlay network: without the Swarm they would lose it.
+foreign_on_overlays() {
+  local id network
+  for id in $(docker ps -q); do
+    for network in $(docker inspect -f '{{range .NetworkSettings.Networks}}{{.NetworkID}} {{end}}' "$id" 2>/dev/null || true); do
+      if [[ $(docker network inspect -f '{{.Driver}}' "$network" 2>/dev/null) == overlay ]]; then
+        docker inspect -f '{{.Name}}' "$id" | tr -d /
+        break
+      fi
+    done
+  done
+}
+
 purge_networks() {
   local name
+  FOREIGN=$(foreign_on_overlays | paste -sd ' ')
   for name in $(docker network ls -q --filter 'label=xcaas.kind=network' --filter driver=overlay); do
-    logged 'removing a network' docker network rm "$name" || warn "network $(docker network inspect -f '{{.Name}}' "$name" 2>/dev/null || echo "$name") is in use by containers that are not ours, and was left"
+    docker network rm "$name" >>"$LOG" 2>&1 || warn "network $(docker network inspect -f '{{.Name}}' "$name" 2>/dev/null || echo "$name") is in use by containers that are not ours, and was left"
   done
 }
 
@@ -101,7 +121,14 @@ purge_swarm() {
   [[ ! -f $SWARM_MARK ]] || kind=$(<"$SWARM_MARK")
   if [[ -n $kind ]] && swarm_active; then
     if [[ -n $(docker service ls -q 2>/dev/null || true) ]]; then
-      warn 'services run on this Swarm that are not ours: it was left (docker service ls)'
+      warn 'services run on this Swarm that are not ours: it was left as it is (docker service ls)'
+      FOREIGN=${FOREIGN:-its services}
+      keep_mark swarm
+      return 0
+    fi
+    if [[ -n $FOREIGN ]]; then
+      warn "containers that are not ours have addresses on overlay networks: the Swarm was left as it is ($FOREIGN)"
+      keep_mark swarm
       return 0
     fi
     note "leaving the Swarm that $([[ $kind == init ]] && echo 'up made' || echo 'join joined')"
@@ -123,10 +150,16 @@ purge_images() {
   for id in "$NODE_BASE" "$DEBIAN_BASE"; do
     if [[ $(image_label "$id" xcaas.standin) == true ]]; then docker rmi "$id" >>"$LOG" 2>&1 || note "$id is in use and was left"; fi
   done
+  case $(cat "$CACHE_MARK" 2>/dev/null || true) in
+    ours)
+      note 'emptying the build cache'
+      BUILDX_BUILDER=default docker builder prune --all --force >>"$LOG" 2>&1 || true ;;
+    shared) note 'the build cache was not empty before up and was left: docker builder prune' ;;
+  esac
 }
 
 purge_state() {
-  local name link target stop_engine=''
+  local name link target stop_engine='' mark
   target=$(profile_path)
   if [[ -n $target && -s $STATE/profile.json ]] && cmp -s "$target" "$STATE/profile.json"; then
     rm -f "$target"
@@ -143,7 +176,12 @@ purge_state() {
   rm -rf --one-file-system "$RUN"
   rm -rf --one-file-system "$STATE"
   if [[ -n $stop_engine ]]; then stop_own_engine; fi
-  rm -rf --one-file-system "$LOG_DIR"
+  for mark in ${KEPT[@]+"${KEPT[@]}"}; do
+    mkdir -p "$STATE/setup"
+    printf '%s' "${mark#*=}" >"$STATE/setup/${mark%%=*}"
+  done
+  # An engine that goes on writes there.
+  [[ " ${KEPT[*]-} " == *' engine-started='* ]] || rm -rf --one-file-system "$LOG_DIR"
   # The log is gone: what follows goes nowhere.
   LOG=/dev/null
 }
@@ -152,7 +190,9 @@ purge_state() {
 stop_own_engine() {
   local pid
   if engine_answers && [[ -n $(docker ps -aq) ]]; then
-    note 'dockerd goes on: there are containers that are not ours'
+    note "the dockerd that up started goes on: there are containers that are not ours ($(docker ps -a --format '{{.Names}}' | paste -sd ' '))"
+    FOREIGN=${FOREIGN:-$(docker ps -a --format '{{.Names}}' | paste -sd ' ')}
+    KEPT+=('engine-started=')
     return 0
   fi
   pid=$(cat /var/run/docker.pid 2>/dev/null || true)

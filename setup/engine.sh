@@ -170,6 +170,15 @@ ensure_compose() {
 # buildx is better (secrets, caches); the classic builder does as well.
 builder_is_buildkit() { docker buildx version >/dev/null 2>&1; }
 ensure_builder() {
+  install_builder
+  # A cache that was empty before our first build is ours: a purge may empty it again.
+  if [[ ! -f $CACHE_MARK ]] && builder_is_buildkit; then
+    mkdir -p "$STATE/setup"
+    if BUILDX_BUILDER=default docker buildx du 2>/dev/null | grep -qE '^Total:[[:space:]]+0B'; then echo ours >"$CACHE_MARK"; else echo shared >"$CACHE_MARK"; fi
+  fi
+}
+CACHE_MARK=$STATE/setup/build-cache
+install_builder() {
   builder_is_buildkit && return 0
   have apt-get || return 0
   if [[ -n $(apt_candidate docker-buildx-plugin) ]]; then logged 'installing buildx' apt_install docker-buildx-plugin || true

@@ -76,7 +76,8 @@ check_disk() {
     if ((free_mb < 3000)); then check fail disk "$at: $((free_mb / 1024)).$((free_mb % 1024 * 10 / 1024)) GiB free, 3 GiB are needed" "make room, or move $at to a larger disk"
     elif ((free_mb < 10000)); then check warn disk "$at: $((free_mb / 1024)) GiB free; services with data want more" 'make room before creating databases or file systems'
     else check pass disk "$at: $((free_mb / 1024)) GiB free"; fi
-    [[ $(df --output=target "$(existing_parent "$at")" | tail -n 1) != $(df --output=target "$(existing_parent "$STATE")" | tail -n 1) ]] || break
+    # By device: the engine mounts its own folder onto itself.
+    [[ $(df --output=source "$(existing_parent "$at")" | tail -n 1) != $(df --output=source "$(existing_parent "$STATE")" | tail -n 1) ]] || break
   done
 }
 docker_root() { local root=; engine_answers && root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null); printf '%s' "${root:-/var/lib/docker}"; }
