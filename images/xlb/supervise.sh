@@ -72,7 +72,7 @@ start_haproxy() { exec setsid haproxy -W -q -S "$run/haproxy-master.sock,mode,60
 after_haproxy() { kill -KILL "-$1" 2>/dev/null || true; }
 
 before_sidecar() { :; }
-start_sidecar() { exec setsid node --enable-source-maps "$share/xlb.mjs"; }
+start_sidecar() { exec setsid node "$share/xlb.mjs"; }
 after_sidecar() { kill -KILL "-$1" 2>/dev/null || true; }
 
 # keep NAME SIGNAL: runs start_NAME again and again until told to stop, then sends SIGNAL and waits for it to end.

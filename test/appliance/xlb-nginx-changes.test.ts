@@ -1,4 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket from 'ws';
@@ -200,7 +201,8 @@ test('a reload keeps tables, health and the requests in flight; the old worker s
   let stop = false;
   const statuses: number[] = [];
   const load = Array.from({ length: 4 }, async () => {
-    while (!stop) statuses.push((await nginx.get('reload')).status);
+    // A connection of its own each time: one that is kept may be closed by a reload just when the next request is on its way.
+    while (!stop) statuses.push((await nginx.get('reload', '/', { agent: new Agent({ keepAlive: false }) })).status);
   });
   const before = await nginx.pids();
   await nginx.reload({ workers: 2, generation: 'second' });
@@ -208,6 +210,8 @@ test('a reload keeps tables, health and the requests in flight; the old worker s
   stop = true;
   await Promise.all(load);
   expect(new Set(statuses)).toEqual(new Set([200]));
+  // The one without the WebSocket is gone soon.
+  await eventually(async () => (await nginx.pids()).old.length === 1, 'one old worker is left');
   const workers = await nginx.workers();
   const leaving = workers.filter((worker) => worker.leaving);
   expect(leaving.length).toBe(1);
@@ -297,6 +301,21 @@ describe('started without anybody to tell it what to serve', () => {
     }, 'nginx is back');
     console.log(`nginx killed with SIGKILL: back after ${(performance.now() - began).toFixed(0)} ms, ${failed} requests failed`);
     expect(await echo(socket, 'orphan')).toMatch(/ orphan$/);
+  });
+
+  test('HAProxy comes back by itself; nginx and the rest of the container are not touched', async () => {
+    await eventually(async () => (await nginx.pids()).pids.length === 2, 'both workers');
+    const before = await nginx.pids();
+    const find = 'for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = haproxy ]; then echo ${p#/proc/}; fi; done';
+    const haproxies = async () => (await docker('exec', nginx.container, 'sh', '-c', find)).split('\n').filter((pid) => pid !== '');
+    const killed = await haproxies();
+    expect(killed.length).toBe(2);
+    await docker('exec', nginx.container, 'sh', '-c', `kill -KILL ${killed.join(' ')}`);
+    await eventually(async () => {
+      const now = await haproxies();
+      return now.length === 2 && now.every((pid) => !killed.includes(pid));
+    }, 'HAProxy is back');
+    expect((await nginx.pids()).pids.toSorted()).toEqual(before.pids.toSorted());
   });
 
   test('SIGTERM lets requests end', async () => {

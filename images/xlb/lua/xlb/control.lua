@@ -135,8 +135,8 @@ local function get_groups()
   local out = {}
   for _, w in ipairs(registry.list()) do
     if answers[w.pid] then
-      out[#out + 1] =
-        string.format('{"worker":"%d","leaving":%s,"groups":%s}', w.pid, w.state == "exit" and "true" or "false", answers[w.pid])
+      local leaving = w.state == "exit" or w.epoch < xlb_generation_epoch
+      out[#out + 1] = string.format('{"worker":"%d","leaving":%s,"groups":%s}', w.pid, tostring(leaving), answers[w.pid])
     end
   end
   return answer(200, '{"workers":[' .. table.concat(out, ",") .. "]}")

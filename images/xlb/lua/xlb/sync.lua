@@ -132,6 +132,8 @@ function _M.start()
   registry.join(xlb_generation_epoch, id, pid)
   joined = true
   registry.ack(pid, head)
+  -- What came between is nobody else's to wait for.
+  catch_up(clock())
   assert(ngx.timer.at(0, loop))
 end
 
