@@ -1,0 +1,38 @@
+/** One line of the table at the end. */
+export interface Row {
+  figure: string;
+  bar: string;
+  measured: string;
+  /** Undefined: not measured here, `measured` says why, or a figure without a bar. */
+  met: boolean | undefined;
+  /** The same for programs. */
+  values: Record<string, number | string>;
+}
+
+/** How long things are measured. */
+export interface Plan {
+  quick: boolean;
+  /** Pairs of rounds, and seconds of each round, of what is compared with a baseline. */
+  rounds: number;
+  roundSeconds: number;
+  /** Seconds in which each single request is accounted for. */
+  exactSeconds: number;
+  /** How many changes are timed from Consul to the first request. */
+  changes: number;
+  /** Seconds over which rest is measured. */
+  restSeconds: number;
+  /** Endpoint changes under open WebSockets. */
+  socketChanges: number;
+  /** Starts without Consul. */
+  starts: number;
+}
+
+export const FULL: Plan = {
+  ...{ quick: false, rounds: 8, roundSeconds: 5, exactSeconds: 10, changes: 120, restSeconds: 60, socketChanges: 1000, starts: 5 },
+};
+export const QUICK: Plan = {
+  ...{ quick: true, rounds: 3, roundSeconds: 3, exactSeconds: 4, changes: 40, restSeconds: 15, socketChanges: 200, starts: 2 },
+};
+
+/** Says what is going on, to a person who waits. */
+export type Say = (text: string) => void;
