@@ -52,9 +52,20 @@ machine_name() {
 lock_setup() {
   mkdir -p "$STATE/setup" "$LOG_DIR"
   chmod 700 "$LOG_DIR"
-  exec 9>"$STATE/setup/lock"
+  # Not emptied by opening it: it names the run that has it.
+  exec 9>>"$STATE/setup/lock"
   have flock || { sweep; return 0; }
-  flock -n 9 || die in_use 'Another ./xcaas is at work on this host.' 'Wait until it has ended, then repeat the command.'
+  if ! flock -n 9; then
+    local other
+    other=$(tail -n 1 "$STATE/setup/lock" 2>/dev/null || true)
+    if [[ ! $other =~ ^[0-9]+$ ]] || kill -0 "$other" 2>/dev/null; then
+      die in_use 'Another ./xcaas is at work on this host.' 'Wait until it has ended, then repeat the command.'
+    fi
+    # The programs that a killed run had started hold the lock with it, and may be in the middle of a package.
+    note 'a run that was killed left programs at work: waiting for them to end'
+    flock -w 900 9 || die in_use 'Programs that a killed ./xcaas had started are still at work.' "See which:  fuser -v $STATE/setup/lock"
+  fi
+  echo $$ >"$STATE/setup/lock"
   sweep
 }
 
