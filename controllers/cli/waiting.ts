@@ -1,10 +1,12 @@
 import type { Context } from '#cli/command.ts';
-import { AppError } from '#core/errors.ts';
+import { AppError, isErrorCode } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
 
 export interface Waited {
   status: string;
   sentence: string;
+  /** Why it FAILED. */
+  code?: string | undefined;
 }
 
 /**
@@ -17,7 +19,8 @@ export async function waitReady<T extends Waited>(context: Context, name: string
   for (;;) {
     const seen = await look();
     if (seen.status === 'READY' || seen.status === 'DEGRADED') return seen;
-    if (seen.status === 'FAILED') throw new AppError('no_host', seen.sentence, { hint: 'xcaas nodes' });
+    if (seen.status === 'FAILED')
+      throw new AppError(isErrorCode(seen.code) ? seen.code : 'no_host', seen.sentence, { hint: 'xcaas nodes' });
     if (Date.now() >= end) {
       throw new AppError('timeout', `${name} is ${seen.status} after ${context.timeoutMs / 1000} s: ${seen.sentence}`, {
         hint: 'it is worked on further; look again, or give more --timeout',

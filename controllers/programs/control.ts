@@ -127,6 +127,8 @@ async function main(): Promise<void> {
     name: `control on ${self.name}`,
     log,
     signal: stopping.signal,
+    // A leader whose host died is replaced after up to twice this, and Consul counts anew when its own leader died with it.
+    ttlSeconds: 7,
     async lead(lead) {
       leadership = lead;
       loops = createObjectLoops({

@@ -2,7 +2,7 @@ import { AppError, toAppError } from '#core/errors.ts';
 import type { Events } from '#pool/events.ts';
 import { type ExecuteDeps, execute } from '#xlb/execute.ts';
 import { type ObserveDeps, observe } from '#xlb/observe.ts';
-import { plan, type Step, statusOf } from '#xlb/plan.ts';
+import { type Observed, plan, type Step, statusOf } from '#xlb/plan.ts';
 import { specKey, statusKey } from '#xlb/store.ts';
 
 export interface LbControllerDeps extends ObserveDeps, ExecuteDeps {
@@ -18,7 +18,7 @@ const MAX_TURNS = 20;
  * @returns the sentence that is its status too
  */
 export async function reconcileLb(deps: LbControllerDeps, name: string, signal: AbortSignal): Promise<string> {
-  let refused: string | undefined;
+  let refused: Observed['refused'];
   const done = new Set<string>();
   for (let turn = 0; turn < MAX_TURNS && !signal.aborted; turn++) {
     const stored = await deps.store.specs.get(specKey(name), { consistent: true });
@@ -41,7 +41,7 @@ export async function reconcileLb(deps: LbControllerDeps, name: string, signal: 
       } catch (thrown) {
         const error = toAppError(thrown);
         if (error.code === 'fenced') throw error;
-        refused = error.message;
+        refused = { code: error.code, message: error.message };
         deps.log.warn({ lb: name, step: step.do, code: error.code, err: error.message }, 'a step could not be done');
         await deps.events.record({ object: `lb/${name}`, kind: 'warning', reason: `${step.do}_failed`, sentence: error.message });
       }

@@ -330,7 +330,8 @@ describe('status', () => {
   });
 
   it('is FAILED when no host can take it, with the reason', () => {
-    expect(status(world({ refused: 'no host for web-1: …' }))).toMatchObject({ status: 'FAILED', sentence: 'no host for web-1: …' });
+    const refused = { code: 'port_taken' as const, message: 'the tcp port 80 is taken by the container other' };
+    expect(status(world({ refused }))).toMatchObject({ status: 'FAILED', sentence: refused.message, code: 'port_taken' });
   });
 
   it('tells a refused configuration', () => {

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import { type MemberReport, MemberSpec, specHash } from '#pool/member.ts';
 import type { Placement } from '#pool/placement-record.ts';
@@ -17,8 +18,8 @@ export interface Observed {
   sidecars: SidecarStatus[];
   /** ID of the image that members are to run. */
   image: string;
-  /** Members that were refused a place, with the reason, in the turn before this one. */
-  refused?: string | undefined;
+  /** What could not be done in the turn before this one, and why. */
+  refused?: { code: ErrorCode; message: string } | undefined;
 }
 
 export type Step =
@@ -265,7 +266,8 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
   }
   if (observed.refused !== undefined && live.length < wanted.length) {
     const status = live.length > 0 ? 'DEGRADED' : 'FAILED';
-    return { ...base, status, sentence: live.length > 0 ? `${count}; ${observed.refused}` : observed.refused, next: ['xcaas nodes'] };
+    const { code, message } = observed.refused;
+    return { ...base, status, sentence: live.length > 0 ? `${count}; ${message}` : message, code, next: ['xcaas nodes'] };
   }
   if (live.length === 0) {
     const failed = observed.reports.find((report) => report.error !== undefined && report.error !== '');

@@ -183,6 +183,8 @@ export const LbStatus = z.object({
   v: z.literal(1),
   status: z.enum(['READY', 'DEGRADED', 'DOWN', 'PENDING', 'FAILED', 'PAUSED']),
   sentence: z.string(),
+  /** The code of the error that keeps it from being as wanted, see controllers/core/errors.ts. */
+  code: z.string().optional(),
   next: z.array(z.string()),
   time: z.string(),
 });

@@ -24,7 +24,8 @@ export interface NodeJson {
   manager: boolean;
 }
 
-export const lbStatus = (pool: Pool, name: string, on?: PoolHost) => pool.json<LbJson>(['lb', 'status', name], on === undefined ? {} : { on });
+export const lbStatus = (pool: Pool, name: string, on?: PoolHost) =>
+  pool.json<LbJson>(['lb', 'status', name], on === undefined ? {} : { on });
 
 export async function peersOf(pool: Pool, name: string, on?: PoolHost): Promise<PeerJson[]> {
   return (await lbStatus(pool, name, on)).targets.flatMap((target) => target.peers);

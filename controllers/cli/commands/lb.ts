@@ -18,6 +18,7 @@ const LbView = z.looseObject({
   name: z.string(),
   status: z.string(),
   sentence: z.string(),
+  code: z.string().optional(),
   listeners: z.array(z.object({ proto: z.string(), port: z.number() })),
   instances: z.array(z.looseObject({ id: z.string(), node: z.string(), generation: z.string(), liveVersion: z.number() })),
   targets: z.array(z.object({ name: z.string(), peers: z.array(Peer) })),

@@ -1,7 +1,7 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import type { LbDeps } from '#xlb/operations/deps.ts';
-import { type LbSpec, type LivePeer, SidecarPeers, SidecarStatus } from '#xlb/schema.ts';
+import { type LbSpec, type LbStatus, type LivePeer, SidecarPeers, SidecarStatus } from '#xlb/schema.ts';
 import { certsPrefix, sidecarsPrefix, statusKey } from '#xlb/store.ts';
 
 /** What a member's sidecar answered, or why it did not. */
@@ -90,11 +90,12 @@ export async function listLbs(deps: LbDeps) {
   );
 }
 
-function summary(spec: LbSpec, status: { status: string; sentence: string; next: string[] } | undefined) {
+function summary(spec: LbSpec, status: LbStatus | undefined) {
   return {
     name: spec.name,
     status: status?.status ?? 'PENDING',
     sentence: status?.sentence ?? 'the controller has not looked at it yet',
+    ...(status?.code === undefined ? {} : { code: status.code }),
     next: status?.next ?? [],
     listeners: spec.listeners,
   };
