@@ -139,8 +139,7 @@ check_engine() {
     local choice
     choice=$(engine_choice)
     if [[ -n ${DOCKER_HOST:-} ]]; then check fail engine "nothing answers at $DOCKER_HOST" 'start that engine, or unset DOCKER_HOST'
-    # Before the package lists are read nothing can be seen in them: `up` reads them first.
-    elif [[ $choice == none ]] && ! have apt-get; then check fail engine "$(engine_choice_text none)" 'install Docker Engine 24 or later (docs.docker.com/engine/install)'
+    elif [[ $choice == none ]]; then check fail engine "none runs, and $(engine_choice_text none)" 'install Docker Engine 24 or later (docs.docker.com/engine/install)'
     else check pass engine "none runs; up would $(engine_choice_text "$choice")"; fi
     return 0
   fi

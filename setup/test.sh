@@ -44,7 +44,7 @@ cmd_test() {
   if [[ -n ${TEST_STARTED_ENGINE:-} && -f $STATE/setup/engine-started ]]; then rm -f "$STATE/setup/engine-started"; stop_own_engine; fi
   step_table
   printf '%d passed, %d failed, %d skipped\n' "$TESTS_PASSED" "$TESTS_FAILED" "$TESTS_SKIPPED"
-  ((TESTS_FAILED == 0))
+  ((TESTS_FAILED == 0)) || exit 1
 }
 
 # The ports of the ground do not matter here: tests have network namespaces of their own.
