@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { Writable } from 'node:stream';
 import type { FastifyInstance, InjectOptions } from 'fastify';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -221,7 +222,7 @@ describe('who may do what', () => {
       { who: 'operateer', role: 'operate', method: 'POST', url: '/v1/containers/web-app/stop', status: 200 },
       { who: 'adminer', role: 'admin', method: 'POST', url: '/v1/tokens', status: 200 },
     ]);
-    for (const token of [...Object.values(tokens), made.token]) expect(log()).not.toContain(token.split('_')[2]);
+    for (const token of [...Object.values(tokens), made.token]) expect(log()).not.toContain(token.slice('xc_0123456789abcdef_'.length));
   });
 });
 
@@ -471,18 +472,14 @@ describe('answers in lines', () => {
       stopped = true;
     };
     const url = await app.listen({ host: '127.0.0.1', port: 0 });
-    const gone = new AbortController();
-    const asking = fetch(`${url}/v1/containers/web-app/stop`, {
+    const asking = request(`${url}/v1/containers/web-app/stop`, {
       method: 'POST',
-      body: '{}',
       headers: { authorization: `Bearer ${tokens.operate}`, 'content-type': 'application/json' },
-      signal: gone.signal,
-    })
-      .then((answer) => answer.text())
-      .catch(() => undefined);
+    });
+    asking.on('error', () => undefined);
+    asking.end('{}');
     await beginning;
-    gone.abort();
-    await asking;
+    asking.destroy();
     await expect.poll(() => stopped).toBe(true);
   });
 
@@ -491,20 +488,21 @@ describe('answers in lines', () => {
     const tell = (sentence: string) => deps.lb.events.record({ object: 'lb/web', kind: 'info', reason: 'test', sentence });
     await tell('before');
     const url = await app.listen({ host: '127.0.0.1', port: 0 });
-    const gone = new AbortController();
-    const answer = await fetch(`${url}/v1/events?follow=true`, {
-      headers: { authorization: `Bearer ${tokens.read}` },
-      signal: gone.signal,
-    });
-    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    const asking = request(`${url}/v1/events?follow=true`, { headers: { authorization: `Bearer ${tokens.read}` } });
+    asking.on('error', () => undefined);
     let text = '';
-    const until = async (sentence: string) => {
-      while (!text.includes(sentence)) text += (await reader.read()).value ?? '';
-    };
+    asking.on('response', (incoming) => {
+      incoming.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      incoming.on('error', () => undefined);
+    });
+    asking.end();
+    const until = (sentence: string) => expect.poll(() => text, { interval: 5, timeout: 4000 }).toContain(sentence);
     await until('before');
     await tell('after');
     await until('after');
-    gone.abort();
+    asking.destroy();
     const sentences = text
       .trim()
       .split('\n')
