@@ -1,8 +1,8 @@
 import { capacityOf, isBound, milliCpus, showBytes, sumReserved, unboundCpus } from '#pool/capacity.ts';
 import { satisfies, showConstraint } from '#pool/constraints.ts';
 import type { Host } from '#pool/host.ts';
-import type { MemberToPlace } from '#pool/placement.ts';
 import type { Placement } from '#pool/placement-record.ts';
+import type { MemberToPlace } from '#pool/placement-request.ts';
 
 /** One host while a placement is worked out. */
 export interface Square {

@@ -1,6 +1,6 @@
 import { AppError } from '#core/errors.ts';
-import type { MemberToPlace } from '#pool/placement.ts';
 import { type Board, type Filter, filtersOf, type Square } from '#pool/placement-board.ts';
+import type { MemberToPlace } from '#pool/placement-request.ts';
 
 /** Hosts that are named one by one in a refusal. */
 const NAMED = 5;

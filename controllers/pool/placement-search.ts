@@ -1,8 +1,8 @@
 import { capacityOf, milliCpus } from '#pool/capacity.ts';
 import { satisfies } from '#pool/constraints.ts';
 import type { Host } from '#pool/host.ts';
-import type { MemberToPlace, Strategy } from '#pool/placement.ts';
 import { type Board, type Filter, filtersOf, placeKey, type Seat, type Square } from '#pool/placement-board.ts';
+import type { MemberToPlace, Strategy } from '#pool/placement-request.ts';
 
 export interface SearchRequest {
   board: Board;

@@ -4,15 +4,9 @@ import { capacityOf, milliCpus, sumReserved } from '#pool/capacity.ts';
 import { parseConstraint } from '#pool/constraints.ts';
 import { parseCpuset } from '#pool/cpuset.ts';
 import type { Host } from '#pool/host.ts';
-import {
-  type MemberToPlace,
-  type PlacementRequest,
-  type PlacementResult,
-  type PlannedMember,
-  place,
-  type Strategy,
-} from '#pool/placement.ts';
+import { type PlacementResult, type PlannedMember, place } from '#pool/placement.ts';
 import type { Placement } from '#pool/placement-record.ts';
+import type { MemberToPlace, PlacementRequest, Strategy } from '#pool/placement-request.ts';
 import { testHost, testHostId } from '#test/pool-hosts.ts';
 
 const GIB = 2 ** 30;

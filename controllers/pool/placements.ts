@@ -3,8 +3,9 @@ import { AppError } from '#core/errors.ts';
 import { guarded, type PoolConsul } from '#pool/guard.ts';
 import type { Host } from '#pool/host.ts';
 import { listHosts } from '#pool/hosts.ts';
-import { type MemberToPlace, type PlacementResult, place, type Strategy } from '#pool/placement.ts';
+import { type PlacementResult, place } from '#pool/placement.ts';
 import { listPlacements, Placement, placementKey } from '#pool/placement-record.ts';
+import type { MemberToPlace, Strategy } from '#pool/placement-request.ts';
 
 export interface ReserveRequest {
   kind: Placement['kind'];

@@ -15,7 +15,7 @@ import { describeTables, mustBeCut, observeServers, oldConnections } from '#tcp/
 import { cutInOldWorkers } from '#tcp/old-workers.ts';
 import { parseStat } from '#tcp/parse.ts';
 import { createRuntime } from '#tcp/runtime.ts';
-import { type LiveTable, TcpConfig, type TcpConfigInput, TcpTable, type TcpTableInput } from '#tcp/schema.ts';
+import { type LiveTable, TcpConfig, type TcpConfigInput, type TcpStatus, TcpTable, type TcpTableInput } from '#tcp/schema.ts';
 import { createStore } from '#tcp/store.ts';
 
 export interface TcpDriverOptions {
@@ -35,17 +35,6 @@ export interface TableOutcome extends TableProgress {
   version: number;
   /** HAProxy holds the table now; false when none runs: it will start with it. */
   live: boolean;
-}
-
-export interface TcpStatus {
-  running: boolean;
-  /** Structure that the current worker runs with. */
-  generation: string | undefined;
-  /** Structure that was applied last. */
-  wantedGeneration: string;
-  /** Replaced workers that still have connections. */
-  oldWorkers: number;
-  reloads: number;
 }
 
 /**

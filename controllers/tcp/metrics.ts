@@ -1,6 +1,5 @@
 import { Gauge, Registry } from 'prom-client';
-import type { TcpStatus } from '#tcp/driver.ts';
-import type { LiveTable } from '#tcp/schema.ts';
+import type { LiveTable, TcpStatus } from '#tcp/schema.ts';
 
 /** The TCP part in Prometheus' text format, from what HAProxy says at this moment; nothing is counted on our side. */
 export async function tcpMetrics(status: TcpStatus, tables: readonly LiveTable[]): Promise<string> {

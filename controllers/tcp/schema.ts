@@ -139,3 +139,15 @@ export interface LiveTable {
   live: boolean;
   peers: LiveTcpPeer[];
 }
+
+/** HAProxy as a whole. */
+export interface TcpStatus {
+  running: boolean;
+  /** Structure that the current worker runs with. */
+  generation: string | undefined;
+  /** Structure that was applied last. */
+  wantedGeneration: string;
+  /** Replaced workers that still have connections. */
+  oldWorkers: number;
+  reloads: number;
+}
