@@ -150,8 +150,7 @@ export async function startNginx(options: ConfOptions & { seed?: (state: string)
     async reload(next) {
       await install(next);
       await docker('exec', container, 'nginx', '-s', 'reload', '-c', '/var/lib/xlb/nginx/current/nginx.conf');
-      const generation = next.generation ?? 'test';
-      await eventually(async () => (await fixture.control('GET', '/generation')).body.includes(`"${generation}"`), 'the new generation');
+      await runs(next);
     },
     async logs() {
       const { stdout, stderr } = await exec('docker', ['logs', container], { maxBuffer: 64 * 1024 * 1024 });
@@ -162,7 +161,12 @@ export async function startNginx(options: ConfOptions & { seed?: (state: string)
       await rm(folder, { recursive: true, force: true });
     },
   };
-  await eventually(async () => (await fixture.control('GET', '/generation')).status === 200, 'nginx');
+  const runs = ({ generation = 'test', workers = 1 }: ConfOptions) =>
+    eventually(async () => {
+      const now = JSON.parse((await fixture.control('GET', '/generation')).body) as { generation: string; workers: number };
+      return now.generation === generation && now.workers === workers;
+    }, `nginx with generation ${generation}`);
+  await runs(options);
   return fixture;
 }
 

@@ -20,6 +20,7 @@ local function answer(status, body)
   ngx.status = status
   ngx.header["Content-Type"] = "application/json"
   ngx.say(type(body) == "string" and body or cjson.encode(body))
+  return status == 200
 end
 
 local function refuse(status, code, message, more)
@@ -83,10 +84,11 @@ local function put_group(name)
   for _, peer in ipairs(table_now.peers) do
     there[peer.endpoint] = true
   end
-  put(name, table_now.version, text, "t " .. name, { group = name, version = table_now.version })
-  for endpoint in pairs(before) do
-    if not there[endpoint] then
-      counters.forget(name, endpoint)
+  if put(name, table_now.version, text, "t " .. name, { group = name, version = table_now.version }) then
+    for endpoint in pairs(before) do
+      if not there[endpoint] then
+        counters.forget(name, endpoint)
+      end
     end
   end
 end
@@ -96,7 +98,10 @@ local function delete_group(name)
   if not seq then
     return refuse(404, "not_found", "there is no such group")
   end
-  return when_live(seq, { group = name })
+  local group = groups.groups[name]
+  if when_live(seq, { group = name }) then
+    counters.forget_group(name, group and group.by_endpoint or {})
+  end
 end
 
 local function put_certs()

@@ -65,4 +65,19 @@ function _M.forget(name, endpoint)
   dict:delete(prefix .. ":l")
 end
 
+function _M.forget_group(name, by_endpoint)
+  for endpoint in pairs(by_endpoint) do
+    _M.forget(name, endpoint)
+  end
+  local prefix = "g:" .. name .. ":"
+  for i = 1, #request.BOUNDS + 1 do
+    dict:delete(prefix .. "bucket" .. i)
+  end
+  for class = 100, 500, 100 do
+    dict:delete(prefix .. "class" .. class)
+  end
+  dict:delete(prefix .. "retries")
+  dict:delete(prefix .. "unserved")
+end
+
 return _M

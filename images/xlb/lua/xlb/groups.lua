@@ -200,11 +200,6 @@ local function apply(row)
       by_endpoint[peer.endpoint] = { peer }
     end
   end
-  for id, peer in pairs(group.by_id) do
-    if by_id[id] ~= peer then
-      peer.removed = true
-    end
-  end
   group.peers, group.by_id, group.by_sid, group.by_endpoint = peers, by_id, by_sid, by_endpoint
   _M.rebuild(group)
 end
