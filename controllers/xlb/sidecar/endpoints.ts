@@ -6,9 +6,9 @@ import { createLane, createVersions, type Lane, type Sink } from './lane.ts';
 import type { NginxClient, NginxWorker } from './nginx-client.ts';
 import { groupKinds } from './routing.ts';
 import { followService, type ServiceFollower } from './service.ts';
-import { tableText } from './sinks.ts';
 import type { ServiceMemory, Store } from './store.ts';
 import { buildTable, contentHash, type Instance, type TableContent } from './table.ts';
+import { createTableSaver, type TableSaver } from './table-saver.ts';
 import { probeAlive } from './tcp-probe.ts';
 
 /** Follows the services of a load balancer and keeps the engines' tables equal to them. Nothing here ever reloads an engine. */
@@ -61,8 +61,6 @@ export interface EndpointsOptions {
 
 /** How long a new service may keep its group from being pushed while nothing is known of it, in milliseconds. */
 const UNKNOWN_GRACE_MS = 3000;
-/** Shortest time between two writes of a group's table to disk, in milliseconds. The first of a burst is written at once. */
-const SAVE_EVERY_MS = 1000;
 
 interface Group {
   spec: TargetGroup;
@@ -78,11 +76,10 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
   const versions = createVersions();
   const services = new Map<string, ServiceFollower>();
   const groups = new Map<string, Group>();
-  const savers = new Map<string, ReturnType<typeof createSaver>>();
+  const savers = new Map<string, TableSaver>();
   /** Tables of the time before this process: what nginx is known to run with. */
   let saved = new Map<string, GroupTable>();
   let inNginx = new Map<string, number>();
-  let notSaved: string | undefined;
 
   async function begin(): Promise<void> {
     saved = await store.loadTables().catch((error: unknown) => {
@@ -175,9 +172,9 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
       live: isLive ? { version: table.version, hash: hashOf(table) } : undefined,
       onLive(content, version) {
         if (sink !== sinks.http) return;
-        const saver = savers.get(name) ?? createSaver(name);
+        const saver = savers.get(name) ?? createTableSaver({ name, store, log });
         savers.set(name, saver);
-        saver(content, version);
+        saver.save(content, version);
       },
       onChange: options.onChange,
     });
@@ -203,38 +200,6 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
     for (const lane of group.lanes) lane.offer(content, hash);
   }
 
-  function createSaver(name: string): (content: TableContent, version: number) => void {
-    let timer: NodeJS.Timeout | undefined;
-    let next: { content: TableContent; version: number } | undefined;
-    let writing = false;
-    const write = async () => {
-      if (writing || next === undefined) return;
-      writing = true;
-      const { content, version } = next;
-      next = undefined;
-      try {
-        await store.saveTable(name, tableText(content, version));
-        notSaved = undefined;
-      } catch (error) {
-        notSaved = `the table of ${name} could not be saved: ${messageOf(error)}`;
-        log.warn({ group: name, err: messageOf(error) }, 'a table could not be saved');
-        next ??= { content, version };
-      }
-      writing = false;
-      timer = setTimeout(
-        () => {
-          timer = undefined;
-          void write();
-        },
-        notSaved === undefined ? SAVE_EVERY_MS : 10 * SAVE_EVERY_MS,
-      );
-    };
-    return (content, version) => {
-      next = { content, version };
-      if (timer === undefined) void write();
-    };
-  }
-
   function drop(name: string, group: Group): void {
     for (const lane of group.lanes) lane.stop();
     clearTimeout(group.grace);
@@ -258,6 +223,7 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
       await store.deleteTable(name);
       inNginx.delete(name);
       saved.delete(name);
+      savers.get(name)?.stop();
       savers.delete(name);
     }
   }
@@ -274,7 +240,10 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
       notes.push(...follower.unusable().slice(0, 1));
     }
     for (const lane of lanes) if (lane.error() !== undefined) notes.push(lane.error()?.message ?? '');
-    if (notSaved !== undefined) notes.push(notSaved);
+    for (const saver of savers.values()) {
+      const trouble = saver.trouble();
+      if (trouble !== undefined) notes.push(trouble);
+    }
     const live = lanes.map((lane) => lane.live()?.version ?? 0);
     return {
       groups: all.length,
@@ -306,6 +275,7 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
     stop() {
       for (const follower of services.values()) follower.stop();
       for (const [name, group] of groups) drop(name, group);
+      for (const saver of savers.values()) saver.stop();
     },
   };
 }

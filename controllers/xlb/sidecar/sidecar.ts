@@ -242,15 +242,12 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
     },
     async check() {
       refused = undefined;
-      await loop.runExclusive(cycle0);
+      tcpPart.retry();
+      await loop.runExclusive(cycle);
       return statusNow();
     },
     logs: (lines) => sentences.slice(-lines),
   });
-
-  async function cycle0(): Promise<void> {
-    await cycle();
-  }
 
   loop.start();
   log.info({ lb, member, workers: limits.workers, connections: limits.connections }, 'sidecar started');

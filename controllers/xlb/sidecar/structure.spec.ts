@@ -37,7 +37,7 @@ beforeEach(async () => {
       return { generation: nginx.generation, workers: nginx.workers, pids: [1, 2], old: [], certs: 0 };
     },
     log: silentLogger(),
-    verifyMs: 200,
+    verifyMs: 600,
   });
 });
 

@@ -43,6 +43,10 @@ export const RELOAD_GAP_MS = 2000;
 /** Longest time between two reloads however many old workers there are, in milliseconds. */
 export const MAX_RELOAD_GAP_MS = 300_000;
 
+/** Answers of new workers in a row, and the time between two, in milliseconds: longer than the 100 ms that nginx leaves to old workers (its source). */
+const PROOFS = 5;
+const PROOF_GAP_MS = 40;
+
 export function createStructure(options: StructureOptions): Structure {
   const { folder, test, reload, generation, log, now = () => performance.now(), verifyMs = 15_000 } = options;
   let reloadedAt = Number.NEGATIVE_INFINITY;
@@ -102,14 +106,19 @@ export function createStructure(options: StructureOptions): Structure {
     }
   }
 
-  /** Waits until every worker that takes requests was started with the generation. */
+  /**
+   * Waits until every worker that takes requests was started with the generation. nginx tells its old workers to leave a moment after the new ones came up,
+   * and until then either may answer: only answers of new ones alone, for a while, are proof.
+   */
   async function verify(name: string, workers: number): Promise<void> {
     const end = now() + verifyMs;
     let seen: Generation | undefined;
-    for (let wait = 20; now() < end; wait = Math.min(250, wait * 1.5)) {
+    let proofs = 0;
+    while (now() < end) {
       seen = await generation().catch(() => undefined);
-      if (seen?.generation === name && seen.workers >= workers) return;
-      await sleep(wait);
+      proofs = seen?.generation === name && seen.workers >= workers ? proofs + 1 : 0;
+      if (proofs >= PROOFS) return;
+      await sleep(PROOF_GAP_MS);
     }
     throw new AppError('engine', `nginx did not take the new configuration within ${verifyMs / 1000} s`, {
       hint: 'its log says why, e.g. a port that something else has',

@@ -11,6 +11,8 @@ export interface TcpPart {
   follow(spec: LbSpec): Promise<boolean>;
   /** Looks whether HAProxy runs, and after a restart gives it what it may have missed. */
   look(): Promise<void>;
+  /** Tries at the next turn again what was refused. */
+  retry(): void;
   state(): { listeners: number; running: boolean; oldWorkers: number; rejected: string | undefined };
 }
 
@@ -61,7 +63,7 @@ export function createTcpPart({
     } catch (thrown) {
       const error = toAppError(thrown);
       log.warn({ code: error.code, err: error.message }, 'a TCP structure was refused');
-      refused = { config: text, reason: error.message, at: performance.now() };
+      refused = { config: text, reason: `the TCP listeners could not be changed: ${error.message}`, at: performance.now() };
       return false;
     }
   }
@@ -81,5 +83,12 @@ export function createTcpPart({
     await driver.settle().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'TCP tables could not be settled'));
   }
 
-  return { follow, look, state: () => ({ listeners, running, oldWorkers, rejected: refused?.reason }) };
+  return {
+    follow,
+    look,
+    retry() {
+      refused = undefined;
+    },
+    state: () => ({ listeners, running, oldWorkers, rejected: refused?.reason }),
+  };
 }
