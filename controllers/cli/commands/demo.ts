@@ -8,9 +8,11 @@ import { ALL_CONTAINERS, ms, type Stage, scenes, startContainers } from '#cli/de
 import { web } from '#cli/demo/web.ts';
 import { wholeNumber } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
-import { AppError, hasCode, messageOf } from '#core/errors.ts';
+import { AppError, messageOf, systemCode } from '#core/errors.ts';
 
 const LB = 'demo-lb';
+/** What shells say of a program that Ctrl-C ended: 128 + SIGINT. */
+const EXIT_INTERRUPTED = 130;
 /** Host ports tried, in this order; the first free one is published. */
 const PORTS = { from: 8090, to: 8189 };
 
@@ -53,9 +55,13 @@ async function demo(context: Context, input: Input): Promise<void> {
     await clean(pool);
   } catch (error) {
     context.out.note(`could not clean up: ${messageOf(error)}; later: xcaas demo --clean`);
-    failed ??= error;
+    throw failed ?? error;
   } finally {
     interrupted.end();
+  }
+  if (interrupted.hit()) {
+    context.out.note('interrupted; what the demo made is removed');
+    process.exit(EXIT_INTERRUPTED);
   }
   if (failed !== undefined) throw failed;
   if (report === undefined) return;
@@ -199,26 +205,29 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return hasCode(error, 'forbidden') || (error as NodeJS.ErrnoException).code === 'EPERM';
+    return systemCode(error) === 'EPERM';
   }
 }
 
 /** The first signal ends the demo, which then cleans up; a second one ends it at once. */
-function onSignals(stop: AbortController): { promise: Promise<never>; end(): void } {
+function onSignals(stop: AbortController): { promise: Promise<never>; hit(): boolean; end(): void } {
+  let hit = false;
   let reject: (error: Error) => void;
   const promise = new Promise<never>((_resolve, no) => {
     reject = no;
   });
   promise.catch(() => undefined);
   const onSignal = () => {
-    if (stop.signal.aborted) process.exit(130);
+    if (hit) process.exit(EXIT_INTERRUPTED);
+    hit = true;
     stop.abort();
-    reject(new AppError('internal', 'interrupted; what the demo made is removed'));
+    reject(new AppError('unavailable', 'interrupted'));
   };
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, onSignal);
   return {
     promise,
+    hit: () => hit,
     end() {
       for (const signal of signals) process.off(signal, onSignal);
     },
