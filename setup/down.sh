@@ -1,4 +1,5 @@
-# ./xcaas down: stops what `up` started here. --purge removes it with all data, and nothing that was here before.
+# ./xcaas down: stops the control plane here; services go on with what they know. --purge removes all of it with its data, and nothing that was
+# here before.
 # shellcheck shell=bash
 
 cmd_down() {
@@ -21,7 +22,11 @@ cmd_down() {
   down_plan "$purge"
   lock_setup
   step 'Stopping'
-  if engine_answers; then down_ground "$purge"; down_members "$purge"; fi
+  if engine_answers; then
+    down_programs
+    [[ -z $purge ]] || purge_members
+    down_consul "$purge"
+  fi
   if [[ -n $purge ]]; then
     if engine_answers; then
       step 'Removing networks and Swarm'
@@ -40,7 +45,7 @@ cmd_down() {
     say 'Gone. Packages that were installed stay: the engine, compose, debootstrap.'
     [[ ! -f $NEXT_SOURCE || -n ${DOCKER_HOST:-} ]] || say "So does $NEXT_SOURCE, which the engine's updates come from; remove it together with docker.io."
   else
-    say 'Stopped. Data, images and the Swarm stay:  ./xcaas up  starts it again,  ./xcaas down --purge  removes it.'
+    say 'The control plane is stopped. Services, data, images and the Swarm stay:  ./xcaas up  starts it again,  ./xcaas down --purge  removes it.'
   fi
 }
 
@@ -51,18 +56,18 @@ down_plan() {
   local members=''
   if engine_answers; then members=$(docker ps -a --filter 'label=xcaas.member' --filter 'label=xcaas.kind' --format '{{.Label "xcaas.kind"}} {{.Label "xcaas.name"}}: {{.Names}}' | sort); fi
   if [[ -n $members ]]; then
-    say "Members of services on this host, which stop$([[ -n $1 ]] && printf ' and lose their data'):"
+    say "Members of services on this host, which $([[ -n $1 ]] && printf 'stop and lose their data' || printf 'go on with what they know'):"
     sed 's/^/  /' <<<"$members" >&2
   fi
   if [[ -n $1 ]]; then
     confirm "Remove xCaaS from $(uname -n), with the data of all services on it?" || die usage 'Nothing was changed.'
   elif [[ -n $members ]]; then
-    confirm "Stop xCaaS and these members on $(uname -n)?" || die usage 'Nothing was changed.'
+    confirm "Stop the control plane on $(uname -n)?" || die usage 'Nothing was changed.'
   fi
 }
 
 # The agent first, for it starts what belongs here.
-down_ground() {
+down_programs() {
   local name id
   for name in agent control; do
     id=$(docker ps -aq --filter "name=^xcaas-$name$" --filter 'label=xcaas.kind=ground')
@@ -71,24 +76,26 @@ down_ground() {
 }
 stop_gently() { docker stop -t "$2" "$1" >/dev/null 2>&1 || true; printf '%s' "$1"; }
 
-down_members() {
-  local id ids volumes=''
+purge_members() {
+  local id ids
   mapfile -t ids < <(member_containers)
   for id in ${ids[@]+"${ids[@]}"}; do
     note "$(docker inspect -f '{{.Name}}' "$id" | tr -d /)"
     docker stop -t 30 "$id" >/dev/null 2>&1 &
   done
   wait
-  if [[ -n $1 ]]; then for id in ${ids[@]+"${ids[@]}"}; do logged 'removing a member' docker rm -f -v "$id" || true; done; fi
-  # Consul last: what stops may still want to say so.
+  for id in ${ids[@]+"${ids[@]}"}; do logged 'removing a member' docker rm -f -v "$id" || true; done
+}
+
+# Consul last: what stops may still want to say so.
+down_consul() {
+  local id
   id=$(docker ps -aq --filter 'name=^xcaas-consul$' --filter 'label=xcaas.kind=ground')
   [[ -z $id ]] || { note consul; logged 'stopping consul' docker rm -f -v "$(stop_gently "$id" 10)" || true; }
   # What an interrupted setup left.
   for id in $(docker ps -aq --filter 'label=xcaas.kind=setup') $([[ -z $1 ]] || ground_containers); do docker rm -f -v "$id" >/dev/null 2>&1 || true; done
-  if [[ -n $1 ]]; then
-    volumes=$(docker volume ls -q --filter 'label=xcaas.kind')
-    for id in $volumes; do logged "removing volume $id" docker volume rm "$id" || warn "volume $id is in use and was left"; done
-  fi
+  [[ -n $1 ]] || return 0
+  for id in $(docker volume ls -q --filter 'label=xcaas.kind'); do logged "removing volume $id" docker volume rm "$id" || warn "volume $id is in use and was left"; done
 }
 
 # Marks of what `up` made and could not be undone yet, as FILE=CONTENT: the next purge must know that it may.

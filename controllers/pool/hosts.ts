@@ -83,7 +83,7 @@ const OWN_KEYS = new Set(['node', 'group', 'rack']);
  */
 export async function setLabels(consul: PoolConsul, ref: string, changes: Readonly<Record<string, string | undefined>>): Promise<HostSpec> {
   for (const key of Object.keys(changes)) {
-    validate(labelKey, key, 'the label');
+    validate(labelKey, key, `the label ${JSON.stringify(key.slice(0, 60))}`);
     if (OWN_KEYS.has(key)) {
       throw new AppError('invalid', `${key} is no label: it is part of the host itself`, {
         hint: 'on that host: ./xcaas up --group G --rack R',

@@ -14,13 +14,16 @@ export interface JoinImagesDeps {
   tls: { current(): { ca: string; cert: string; key: string } };
 }
 
+/** What a host runs; the image of bundled programs that others are built from is not among them. */
+const CARRIED = ['consul', 'control', 'xlb'].map((name) => `xcaas/${name}:${VERSION}`);
+
 /** The images of this version that a host needs to join, read from the engine of this host through its agent. */
 export function joinImages({ agent, ownHost, tls }: JoinImagesDeps): JoinImages {
   return {
     async list() {
       const images = await agent(await ownHost()).images();
       return images.flatMap(({ id, tags, sizeBytes }) => {
-        const ours = tags.filter((tag) => tag.startsWith('xcaas/') && tag.endsWith(`:${VERSION}`));
+        const ours = tags.filter((tag) => CARRIED.includes(tag));
         return ours.length === 0 ? [] : [{ id, tags: ours, sizeBytes }];
       });
     },

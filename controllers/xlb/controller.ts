@@ -66,7 +66,7 @@ function sentenceOf(step: Step): string {
 async function writeStatus(deps: LbControllerDeps, name: string, status: ReturnType<typeof statusOf>): Promise<void> {
   const key = statusKey(name);
   await deps.store.statuses.update(key, (present) => {
-    const same = present?.status === status.status && present.sentence === status.sentence;
+    const same = present?.status === status.status && present.sentence === status.sentence && present.specIndex === status.specIndex;
     return same ? undefined : status;
   });
 }

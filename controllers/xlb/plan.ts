@@ -249,7 +249,7 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
   const rejected = observed.sidecars.find((sidecar) => sidecar.rejected !== undefined);
   const late = observed.sidecars.filter((sidecar) => sidecar.specIndex < observed.specIndex);
   const hostNames = new Set(observed.placements.filter((p) => wanted.includes(p.member)).map((placement) => placement.host));
-  const base = { v: 1 as const, time: now.toISOString() };
+  const base = { v: 1 as const, time: now.toISOString(), specIndex: observed.specIndex };
   const count =
     wanted.length === 1
       ? `${live.length === 1 ? 'its one member serves' : 'its one member does not serve'}`

@@ -186,6 +186,8 @@ export const LbStatus = z.object({
   /** The code of the error that keeps it from being as wanted, see controllers/core/errors.ts. */
   code: z.string().optional(),
   next: z.array(z.string()),
+  /** Modify index of the specification it speaks of: an older one says nothing of the last change. */
+  specIndex: z.number().int().default(0),
   time: z.string(),
 });
 export type LbStatus = z.infer<typeof LbStatus>;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { createBackoff } from '#core/backoff.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { type ConsulAnswer, consulError } from '#core/consul/transport.ts';
@@ -64,6 +65,8 @@ export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
     retryMs = { first: 100, max: 5000 },
     graceMs = ANSWER_GRACE_MS,
   } = options;
+  // Many watches end on one signal; each of them listens to it.
+  setMaxListeners(0, signal);
   const bucket = createTokenBucket({ burst: 2, perSecond: ratePerSecond });
   const backoff = createBackoff(retryMs.first, retryMs.max);
   let index = 0;

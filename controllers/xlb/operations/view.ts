@@ -54,14 +54,14 @@ export async function askMembers(deps: LbDeps, lb: string): Promise<MemberView[]
 /** The JSON of `lb status` (../shared interface: name, status, sentence, listeners, instances, targets). */
 export async function lbView(deps: LbDeps, name: string) {
   const { store } = deps;
-  const { value: spec } = await store.spec(name);
+  const { value: spec, modifyIndex } = await store.spec(name);
   const [status, members, certs] = await Promise.all([
     store.statuses.get(statusKey(name)),
     askMembers(deps, name),
     store.certs.list(certsPrefix(name)),
   ]);
   return {
-    ...summary(spec, status?.value),
+    ...summary(spec, modifyIndex, status?.value),
     network: spec.network,
     replicas: spec.replicas,
     publish: spec.publish,
@@ -84,17 +84,20 @@ export async function listLbs(deps: LbDeps) {
   const names = await deps.store.names();
   return Promise.all(
     names.map(async (name) => {
-      const [{ value: spec }, status] = await Promise.all([deps.store.spec(name), deps.store.statuses.get(statusKey(name))]);
-      return summary(spec, status?.value);
+      const [{ value: spec, modifyIndex }, status] = await Promise.all([deps.store.spec(name), deps.store.statuses.get(statusKey(name))]);
+      return summary(spec, modifyIndex, status?.value);
     }),
   );
 }
 
-function summary(spec: LbSpec, status: LbStatus | undefined) {
+/** @param specIndex of the specification: a status that was made for an older one says nothing of the last change */
+function summary(spec: LbSpec, specIndex: number, written: LbStatus | undefined) {
+  const status = written !== undefined && written.specIndex >= specIndex ? written : undefined;
+  const unseen = written === undefined ? 'the controller has not looked at it yet' : 'the controller has not looked at the last change yet';
   return {
     name: spec.name,
     status: status?.status ?? 'PENDING',
-    sentence: status?.sentence ?? 'the controller has not looked at it yet',
+    sentence: status?.sentence ?? unseen,
     ...(status?.code === undefined ? {} : { code: status.code }),
     next: status?.next ?? [],
     listeners: spec.listeners,
