@@ -124,7 +124,17 @@ need() {
   apt_update
   logged "installing $2" apt_install "$2" || die unavailable "Package $2 could not be installed." "Try: apt-get install $2"
 }
-apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
+# A machine that was just switched on may be at its own updates: they are waited for.
+apt_install() {
+  mend_packages
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
+}
+# A run that was killed in the middle of a package: apt refuses everything until dpkg has gone through its journal.
+mend_packages() {
+  [[ -n $(ls -A /var/lib/dpkg/updates 2>/dev/null) ]] || return 0
+  echo 'dpkg was interrupted: dpkg --configure -a'
+  DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold --configure -a || true
+}
 APT_UPDATED=
 apt_update() {
   [[ -z $APT_UPDATED ]] || return 0
