@@ -18,6 +18,7 @@ import { createFactsLoop, readFacts } from './facts.ts';
 import { openFence } from './fence.ts';
 import { createGroundDuties } from './ground-duties.ts';
 import { createImages } from './images.ts';
+import { createLeftBehind } from './left-behind.ts';
 import { openFilesLimit } from './limits.ts';
 import { createKeeper } from './members/keeper.ts';
 import { createMembers } from './members/members.ts';
@@ -89,6 +90,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     onLatency: (action, ms) => metrics.registration.observe({ action }, ms / 1000),
   });
   const keeper = createKeeper({ members, store, log });
+  const leftBehind = createLeftBehind({ docker, log });
   const presence = createPresence({ consul, hostId: host.id, log, version: VERSION });
   const factsLoop = createFactsLoop({ hostId: host.id, log, read: facts, consul });
   const ground = createLoop({
@@ -118,7 +120,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return said.join('; ');
     },
   });
-  const metrics = createAgentMetrics({ registrar: registrar.loop, keeper, presence, facts: factsLoop, ground });
+  const metrics = createAgentMetrics({ registrar: registrar.loop, keeper, presence, facts: factsLoop, ground, leftBehind });
 
   const server = buildAgentServer({
     identity,
@@ -141,7 +143,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
   const proxy = createApiProxy({ identity, addresses, log, consulTrouble: () => consulTrouble(consul), controlPort: ports.control });
 
-  const loops = [keeper, presence, factsLoop, ground];
+  const loops = [keeper, leftBehind, presence, factsLoop, ground];
   const close = async () => {
     proxy.close();
     proxy.closeAllConnections();

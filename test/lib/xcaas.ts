@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { AppError } from '#core/errors.ts';
+import { errorFromBody, isRecord } from '#core/http.ts';
 import { waitFor } from '#core/sleep.ts';
 import type { SpawnResult } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
@@ -137,10 +138,9 @@ function wrap(
     async json<T>(args: readonly string[], options?: CliOptions) {
       const { code, stdout, stderr } = await cli([...args, '--json'], options);
       const value = parse(stdout, `xcaas ${args.join(' ')} ended with ${code}: ${stderr}`);
-      if (code !== 0 && code !== 6) {
-        const { error } = value as { error: { code: 'internal'; message: string; hint?: string } };
-        throw new AppError(error.code, error.message, error.hint === undefined ? {} : { hint: error.hint });
-      }
+      // A status verb ends with 1 or 6 for what is not as it should be, and says its value all the same.
+      if (code !== 0 && isRecord(value) && isRecord(value.error))
+        throw errorFromBody({ status: 500, headers: {}, body: value }, args.join(' '));
       return value as T;
     },
     times,
