@@ -20,6 +20,7 @@ preflight() {
   check_address
   check_disk
   check_memory
+  settle_swarm
   check_ports
   check_kernel
   check_engine
@@ -90,6 +91,18 @@ check_memory() {
   if ((megabytes < 900)); then check fail memory "$megabytes MiB; the ground alone wants 512 MiB" 'use a machine with 1 GiB or more'
   elif ((megabytes < 2000)); then check warn memory "$megabytes MiB: room for the ground and little else"
   else check pass memory "$((megabytes / 1024)) GiB"; fi
+}
+
+# A run that was killed while it made or joined a Swarm: the engine goes on with it for a moment, and its ports are taken before it says so.
+settle_swarm() {
+  [[ -f $STATE/setup/swarm ]] && engine_answers || return 0
+  wait_until 30 'the engine to end what it does with its Swarm' swarm_settled || true
+}
+swarm_settled() {
+  case $(docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null) in
+    pending) return 1 ;;
+    inactive) ! port_taken 2377 tcp ;;
+  esac
 }
 
 # Ports that are ours already are ours; Swarm's are Swarm's when this engine is in one.
