@@ -225,12 +225,13 @@ describe('a full disk', () => {
         rejected?: string;
         generation: string;
         wantedGeneration: string;
+        specIndex: number;
       };
     };
     try {
       await eventually('it serves', async () => {
         const status = await ask('GET', '/status');
-        return status.generation !== '' && status.generation === status.wantedGeneration;
+        return status.specIndex > 0 && status.generation === status.wantedGeneration;
       });
       const { generation } = await ask('GET', '/status');
       await run('docker', ['exec', container, 'sh', '-c', 'cat /dev/zero >/var/lib/xlb/filler']);
