@@ -43,7 +43,7 @@ export async function bootstrapAcl(options: BootstrapOptions): Promise<string> {
       if (index === undefined) return undefined;
       if (!reset) {
         throw new AppError('conflict', `the pool's ACLs exist and their management token is not in ${tokenFile}`, {
-          hint: 'make a new one, on the host whose Consul leads: xcaas up --reset-acl (host.mjs acl --reset)',
+          hint: 'make a new one, on the host whose Consul leads: host.mjs acl --reset, see docs/runbook.md',
         });
       }
       await writeFile(join(dataDir, 'acl-bootstrap-reset'), index);

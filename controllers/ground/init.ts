@@ -84,12 +84,14 @@ async function assertNothingLost(paths: HostPaths): Promise<void> {
   const ca = await readIfThere(join(paths.pki, 'ca.pem'));
   const caKey = await readIfThere(join(paths.pki, 'ca.key'));
   if (ca !== undefined && caKey === undefined) {
-    throw new AppError('conflict', `the pool's CA is in ${paths.pki} and its key is lost`, { hint: 'bring it back: xcaas backup restore' });
+    throw new AppError('conflict', `the pool's CA is in ${paths.pki} and its key is lost`, {
+      hint: 'bring it back from another manager, where it is the same',
+    });
   }
   const records = await readdir(join(paths.consulData, 'raft')).catch(() => []);
   if (records.length > 0 && (await readIfThere(paths.poolKey)) === undefined) {
     throw new AppError('conflict', `the pool has records and ${paths.poolKey}, which their secrets are sealed with, is lost`, {
-      hint: 'bring it back: xcaas backup restore',
+      hint: 'bring it back from another manager, where it is the same',
     });
   }
 }

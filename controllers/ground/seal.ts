@@ -20,7 +20,9 @@ export function createPoolKey(): string {
 export function parsePoolKey(text: string): Buffer {
   const trimmed = text.trim();
   if (!/^[0-9a-f]{64}$/i.test(trimmed)) {
-    throw new AppError('invalid', 'the pool key is not 32 bytes in hex', { hint: 'restore pool.key from a backup: xcaas backup restore' });
+    throw new AppError('invalid', 'the pool key is not 32 bytes in hex', {
+      hint: 'bring pool.key back from another manager, where it is the same',
+    });
   }
   return Buffer.from(trimmed, 'hex');
 }
@@ -53,7 +55,7 @@ export function open(key: Buffer, recordKey: string, sealed: string): string {
     return Buffer.concat([decipher.update(body.subarray(0, -TAG_BYTES)), decipher.final()]).toString('utf8');
   } catch (cause) {
     throw new AppError('invalid', `the secret in ${recordKey} cannot be opened with this host's pool key`, {
-      hint: 'the record was changed, or pool.key is not the one it was sealed with: xcaas backup restore',
+      hint: 'the record was changed, or pool.key is not the one it was sealed with: compare it with another manager’s',
       cause,
     });
   }

@@ -97,6 +97,8 @@ export interface AgentClient {
   swarm(options?: CallOptions): Promise<SwarmAnswer>;
   /** Of a Swarm manager: makes a node a manager. */
   promoteSwarmNode(nodeId: string, options?: CallOptions): Promise<void>;
+  /** Of a Swarm manager: takes a node out that is down. No error when it is not there. @throws AppError `conflict` for one that is alive */
+  removeSwarmNode(nodeId: string, options?: CallOptions): Promise<void>;
 }
 
 export function createAgentClient({ host, port = PORTS.agent, tls, fence }: AgentClientOptions): AgentClient {
@@ -207,6 +209,9 @@ export function createAgentClient({ host, port = PORTS.agent, tls, fence }: Agen
     swarm: (options) => call(SwarmAnswer, 'GET', '/v1/swarm', { timeoutMs: read, ...options }),
     async promoteSwarmNode(nodeId, options = {}) {
       expectOk(await send('POST', `/v1/swarm/nodes/${encodeURIComponent(nodeId)}`, change, { manager: true }, options), where);
+    },
+    async removeSwarmNode(nodeId, options = {}) {
+      expectOk(await send('DELETE', `/v1/swarm/nodes/${encodeURIComponent(nodeId)}`, change, undefined, options), where);
     },
     promote: (options) => call(PromoteAnswer, 'POST', '/v1/ground/promote', { timeoutMs: AGENT_DEADLINES_MS.promote, ...options }),
   };

@@ -23,7 +23,7 @@ const Node = z.object({
   Status: z.object({ State: z.string(), Addr: z.string().default('') }),
 });
 
-/** The Swarm as a manager's engine knows it. Roles are raised here, nothing else of a Swarm is ever changed. */
+/** The Swarm as a manager's engine knows it. Of nodes that the pool knows, roles are raised and dead ones removed; nothing else of a Swarm is changed. */
 export async function swarmRoutes(app: FastifyInstance, { docker }: { docker: Docker }): Promise<void> {
   app.get('/v1/swarm', async (): Promise<SwarmAnswer> => {
     const address = await managerAddress(docker);
@@ -45,6 +45,24 @@ export async function swarmRoutes(app: FastifyInstance, { docker }: { docker: Do
     } catch (error) {
       throw engineError(error, 'asking for the Swarm');
     }
+  });
+
+  app.delete('/v1/swarm/nodes/:id', async (request): Promise<Done> => {
+    const { id } = validate(Params, request.params, 'the Swarm node');
+    await managerAddress(docker);
+    try {
+      const node = Node.parse(await docker.getNode(id).inspect());
+      if (node.Status.State === 'ready')
+        throw new AppError('conflict', `the Swarm node ${id} is alive`, { hint: 'docker swarm leave on that host' });
+      request.proceed();
+      // A manager counts for the majority until it is none.
+      if (node.Spec.Role === 'manager') await docker.getNode(id).update({ ...node.Spec, version: node.Version.Index, Role: 'worker' });
+      await docker.getNode(id).remove({ force: true });
+    } catch (error) {
+      if (isNotFound(error)) return { ok: true };
+      throw engineError(error, `taking the node ${id} out of the Swarm`);
+    }
+    return { ok: true };
   });
 
   app.get('/v1/networks/:name', async (request): Promise<NetworkAnswer> => {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { messageOf } from '#core/errors.ts';
 import { removeConsulNode, revokeHostTokens } from '#ground/acl.ts';
 import type { Host } from '#pool/host.ts';
 import { drainHost, findHost, removeHost, setLabels, undrainHost } from '#pool/hosts.ts';
@@ -41,12 +42,34 @@ export async function nodeRoutes(root: FastifyInstance, deps: ApiDeps): Promise<
     '/v1/nodes/:ref',
     { config: { role: 'admin' }, schema: { tags, summary: 'Take a host out of the pool', params: Ref } },
     async (request) => {
+      const before = findHost(await deps.hosts(), request.params.ref);
       const removed = await removeHost(deps.consul, request.params.ref);
-      await removeConsulNode(deps.consul, removed.name);
       await revokeHostTokens(deps.consul, removed.id);
-      return { id: removed.id, name: removed.name, removed: true };
+      // The host is out of the pool by now: what the others cannot be told yet is said, not undone.
+      const troubles = [
+        await troubleOf(() => removeConsulNode(deps.consul, removed.name)),
+        await troubleOf(() => leaveSwarm(deps, before)),
+      ];
+      return { id: removed.id, name: removed.name, removed: true, troubles: troubles.filter((trouble) => trouble !== undefined) };
     },
   );
+}
+
+/** A dead manager counts for the Swarm's majority until it is taken out. */
+async function leaveSwarm(deps: ApiDeps, host: Host): Promise<void> {
+  const nodeId = host.facts?.swarmNodeId;
+  const teller = (await deps.hosts()).find((candidate) => candidate.alive && candidate.facts?.swarmManager);
+  if (nodeId === undefined || teller === undefined) return;
+  await deps.agent(teller).removeSwarmNode(nodeId);
+}
+
+async function troubleOf(action: () => Promise<void>): Promise<string | undefined> {
+  try {
+    await action();
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
 }
 
 /** The JSON of `xcaas nodes`. */

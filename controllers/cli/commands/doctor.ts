@@ -107,7 +107,7 @@ function examineServices({ survives, services }: z.infer<typeof Status>): Check[
 function sameVersion(what: string, version: string, wanted = VERSION): Check {
   return version === wanted
     ? { name: 'version', ok: true, sentence: `${what} is ${version}` }
-    : { name: 'version', ok: false, sentence: `${what} is ${version}, not ${wanted}`, hint: 'xcaas upgrade --check' };
+    : { name: 'version', ok: false, sentence: `${what} is ${version}, not ${wanted}`, hint: 'run ./xcaas up of that version here' };
 }
 
 function part(name: string, said: string, hint: string): Check {

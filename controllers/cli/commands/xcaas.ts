@@ -114,8 +114,11 @@ export const xcaasCommands: readonly Command[] = [
     async run({ api, out, confirm }, input) {
       const node = textArg(input, 0);
       await confirm(`Take ${node} out of the pool?`);
-      await api.delete(`/v1/nodes/${encodeURIComponent(node)}`);
-      out.result({ node, removed: true }, () => `${node} is out of the pool`);
+      const { troubles } = z
+        .looseObject({ troubles: z.array(z.string()).default([]) })
+        .parse(await api.delete(`/v1/nodes/${encodeURIComponent(node)}`));
+      for (const trouble of troubles) out.note(`${node}: ${trouble}`);
+      out.result({ node, removed: true, troubles }, () => `${node} is out of the pool`);
     },
   },
   {
