@@ -326,12 +326,13 @@ function missing(members: string[], observed: Observed): string {
     .join('; ');
 }
 
-/** Placed a short while ago and not heard of yet, on a host that lives: on its way, not missing. */
+/** Placed a short while ago, on a host that lives, and not heard of yet or not seen healthy by its engine: on its way, not missing. */
 function isStarting(member: string, observed: Observed, now: Date): boolean {
   const placement = observed.placements.find((record) => record.member === member);
-  if (observed.sidecars.some((sidecar) => sidecar.member === member)) return false;
-  if (placement === undefined || placement.lostSince !== undefined) return placement === undefined;
-  return now.getTime() - Date.parse(placement.time) < STARTING_MS;
+  if (placement === undefined) return !observed.sidecars.some((sidecar) => sidecar.member === member);
+  if (placement.lostSince !== undefined || now.getTime() - Date.parse(placement.time) >= STARTING_MS) return false;
+  const report = observed.reports.find((candidate) => candidate.id === member && candidate.host === placement.host);
+  return report?.health === 'starting' || !observed.sidecars.some((sidecar) => sidecar.member === member);
 }
 
 function serves(member: string, observed: Observed): boolean {

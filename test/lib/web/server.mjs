@@ -8,7 +8,8 @@
 //   GET  /stats          {requests, posts, sockets, active}
 //   GET  /health         200, or 503 after POST /health?ok=0
 //   GET  /hang           never answers;  GET /close: closes the connection without an answer
-//   POST, PUT any path   the body back; `x-post-count` counts them
+//   POST, PUT any path   the body back as it comes; `x-post-count` counts them
+//   POST, PUT /whole     the body back once it is whole: nginx sends no more of a request whose answer has begun
 //   WS   /ws             each text back; `close:CODE` closes
 // Every answer carries x-web-name. Environment: WEB_NAME, PORT (8080), START_DELAY_MS, and for SIGTERM: ON_TERM=graceful (finish what is
 // under way, at most GRACE_MS, 5000) | abrupt (end at once) | ignore.
@@ -52,7 +53,10 @@ const server = createServer((request, response) => {
       'content-type': request.headers['content-type'] ?? 'application/octet-stream',
       ...(request.headers['content-length'] ? { 'content-length': request.headers['content-length'] } : {}),
     });
-    return void request.pipe(response);
+    if (url.pathname !== '/whole') return void request.pipe(response);
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    return void request.on('end', () => response.end(Buffer.concat(chunks)));
   }
   switch (url.pathname) {
     case '/slow':
