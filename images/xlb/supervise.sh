@@ -72,7 +72,8 @@ start_haproxy() { exec setsid haproxy -W -q -S "$run/haproxy-master.sock,mode,60
 after_haproxy() { kill -KILL "-$1" 2>/dev/null || true; }
 
 before_sidecar() { :; }
-start_sidecar() { exec setsid node "$share/xlb.mjs"; }
+# Small young and old generations: at rest with 1,000 endpoints some 10 MiB less for a little more work when they change.
+start_sidecar() { exec setsid node --optimize-for-size --max-semi-space-size=2 --max-old-space-size=96 "$share/xlb.mjs"; }
 after_sidecar() { kill -KILL "-$1" 2>/dev/null || true; }
 
 # keep NAME SIGNAL: runs start_NAME again and again until told to stop, then sends SIGNAL and waits for it to end.

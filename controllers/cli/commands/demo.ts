@@ -110,9 +110,12 @@ async function play(
       say.scene(scene.name === 'nothing happens' ? `${rps} requests a second, one in ten a POST` : scene.name);
       await scene.play({ ...stage, load }, seconds);
     }
+  } catch (error) {
+    // Whatever ended the scenes, the requests end with them.
+    void load.stop();
+    throw error;
   } finally {
     say.counting(undefined);
-    if (signal.aborted) void load.stop();
   }
   const counted = await load.stop();
   const { requests, failed } = load.totals();

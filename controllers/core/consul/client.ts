@@ -3,6 +3,7 @@ import Consul from 'consul';
 import { z } from 'zod';
 import {
   type ConsulAnswer,
+  type ConsulRequest,
   type ConsulTarget,
   type ConsulTransport,
   consulAnswer,
@@ -11,6 +12,7 @@ import {
 } from '#core/consul/transport.ts';
 import { AppError, messageOf, systemCode } from '#core/errors.ts';
 import { isRecord } from '#core/http.ts';
+import { sleep } from '#core/sleep.ts';
 
 export interface KvEntry {
   key: string;
@@ -110,6 +112,9 @@ export interface ConsulClient {
   close(): void;
 }
 
+/** Milliseconds between the tries of a read that Consul answers with "not now". */
+const READ_PAUSES_MS = [200, 400, 800, 1200];
+
 /** Longest a plain call of the `consul` package may take, in milliseconds; a healthy local agent answers in a few. */
 const CALL_TIMEOUT_MS = 5000;
 
@@ -142,15 +147,24 @@ export function createConsul(target: ConsulTarget): ConsulClient {
     );
   };
 
+  /** A read is asked again while Consul has no leader: it elects another one in a second or two, and reading twice harms nobody. */
+  const read = async (path: string, query: ConsulRequest['query']): Promise<ConsulAnswer> => {
+    for (const pauseMs of READ_PAUSES_MS) {
+      const answer = await transport.request('GET', path, { query });
+      if (answer.status < 500) return answer;
+      await sleep(pauseMs);
+    }
+    return transport.request('GET', path, { query });
+  };
+
   return {
     kv: {
       async get(key, { consistent = false } = {}) {
-        const answer = await transport.request('GET', `/v1/kv/${encodeKey(key)}`, { query: { consistent: consistent || undefined } });
+        const answer = await read(`/v1/kv/${encodeKey(key)}`, { consistent: consistent || undefined });
         return parseKv(answer, `the key ${key}`)[0];
       },
       async list(prefix, { consistent = false } = {}) {
-        const query = { recurse: true, consistent: consistent || undefined };
-        const answer = await transport.request('GET', `/v1/kv/${encodeKey(prefix)}`, { query });
+        const answer = await read(`/v1/kv/${encodeKey(prefix)}`, { recurse: true, consistent: consistent || undefined });
         return parseKv(answer, `the keys under ${prefix}`);
       },
       async put(key, value) {
