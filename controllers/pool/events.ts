@@ -51,6 +51,7 @@ interface Recent {
 export function createEvents({ consul, log, now = Date.now }: { consul: PoolConsul; log: Logger; now?: () => number }): Events {
   const recent = new Map<string, Recent>();
   let timer: NodeJS.Timeout | undefined;
+  let sequence = 0;
 
   const write = async (each: Recent): Promise<void> => {
     each.dirty = false;
@@ -91,7 +92,9 @@ export function createEvents({ consul, log, now = Date.now }: { consul: PoolCons
         countLater();
         return;
       }
-      const id = `${time}-${randomBytes(4).toString('hex')}`;
+      // Those of one millisecond keep their order by the number; other writers' are told apart by the random part.
+      sequence += 1;
+      const id = `${time}-${String(sequence % 1e6).padStart(6, '0')}-${randomBytes(4).toString('hex')}`;
       const event: PoolEvent = { v: 1, id, time, object, kind, reason, sentence: sentence.slice(0, MAX_SENTENCE), count: 1 };
       // Before the write: the same event from a parallel caller is a repetition already.
       recent.set(key, { event, firstMs: at, dirty: false });

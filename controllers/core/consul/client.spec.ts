@@ -12,7 +12,7 @@ afterEach(async () => {
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 async function against(...script: Answer[]) {
   const server = await startScript(...script);
-  const consul = createConsul({ host: '127.0.0.1', port: server.port, token: 'tok' });
+  const consul = createConsul({ host: '127.0.0.1', port: server.port, token: 'tok', readPausesMs: [1, 1] });
   open.push(consul, server);
   return { server, consul };
 }

@@ -112,7 +112,7 @@ export interface ConsulClient {
   close(): void;
 }
 
-/** Milliseconds between the tries of a read that Consul answers with "not now". */
+/** Together longer than Consul takes to elect a leader with `raft_multiplier` 1. */
 const READ_PAUSES_MS = [200, 400, 800, 1200];
 
 /** Longest a plain call of the `consul` package may take, in milliseconds; a healthy local agent answers in a few. */
@@ -149,7 +149,7 @@ export function createConsul(target: ConsulTarget): ConsulClient {
 
   /** A read is asked again while Consul has no leader: it elects another one in a second or two, and reading twice harms nobody. */
   const read = async (path: string, query: ConsulRequest['query']): Promise<ConsulAnswer> => {
-    for (const pauseMs of READ_PAUSES_MS) {
+    for (const pauseMs of target.readPausesMs ?? READ_PAUSES_MS) {
       const answer = await transport.request('GET', path, { query });
       if (answer.status < 500) return answer;
       await sleep(pauseMs);

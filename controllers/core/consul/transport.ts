@@ -4,6 +4,8 @@ import { type HttpTarget, httpRequest } from '#core/http.ts';
 
 export interface ConsulTarget extends Pick<HttpTarget, 'socketPath' | 'host' | 'port'> {
   token?: string;
+  /** Milliseconds between the tries of a read that Consul answers with "not now". */
+  readPausesMs?: readonly number[];
 }
 
 export interface ConsulRequest {

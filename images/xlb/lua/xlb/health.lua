@@ -8,6 +8,15 @@ local _M = {}
 
 local state = ngx.shared.xlb_state
 
+-- Seconds of the first pause; each further one in a row is twice as long, up to the group's own. A container is registered a moment before its
+-- process listens: one refused connection then must not cost it the whole pause.
+local FIRST_PAUSE = 1
+
+local function pause_of(group, key)
+  local downs = state:incr("n:" .. key, 1, 0, group.fail_timeout * 10) or 32
+  return math.min(group.fail_timeout, FIRST_PAUSE * 2 ^ math.min(downs - 1, 32))
+end
+
 local function tell(group, peer)
   events.push("d " .. group.name .. " " .. peer.endpoint)
 end
@@ -29,7 +38,7 @@ function _M.failed(group, peer, suspect)
   peer.bad = true
   peer.failed_at = clock()
   if was_down or count >= group.max_fails then
-    peer.down_until = peer.failed_at + group.fail_timeout
+    peer.down_until = peer.failed_at + pause_of(group, key)
     -- Gone after a while even if the peer is never tried again, so that a list that lost it does not fill the dictionary.
     state:set("d:" .. key, peer.down_until, math.max(60, group.fail_timeout * 10))
     state:delete("t:" .. key)
@@ -48,6 +57,7 @@ function _M.succeeded(group, peer, since)
   end
   local key = groups.health_key(group, peer)
   state:delete("f:" .. key)
+  state:delete("n:" .. key)
   state:delete("d:" .. key)
   state:delete("t:" .. key)
   local was_down = peer.down_until > 0
