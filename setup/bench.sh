@@ -19,7 +19,7 @@ cmd_bench() {
   # `./xcaas up` may be among what is measured.
   exec 9>&-
   local status=0
-  node --import ./test/bench/typescript.mjs test/bench/main.ts "$@" </dev/null || status=$?
+  node --enable-source-maps test/bench/run.mjs "$@" </dev/null || status=$?
   if [[ -n ${TEST_STARTED_ENGINE:-} && -f $STATE/setup/engine-started ]]; then rm -f "$STATE/setup/engine-started"; stop_own_engine >&2; fi
   return "$status"
 }

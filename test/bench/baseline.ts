@@ -5,7 +5,7 @@ import { run } from '#core/spawn.ts';
 import { docker, memberImage } from '../appliance/xlb-sidecar-lab.ts';
 import { addressOf, type Endpoint } from './backends.ts';
 
-/** What the load balancer is held against: the same engine of the same image, that never changes. */
+/** What the load balancer is held against: the same engine of the same image, that never changes. HAProxy runs with the member's own file. */
 export interface Baseline {
   container: string;
   address: string;
@@ -27,32 +27,6 @@ export function staticNginx(rendered: string, endpoints: readonly Endpoint[]): s
   if (!text.includes(servers[0] ?? 'server') || /_by_lua|listen \S+ ssl/.test(text))
     throw new Error(`no baseline could be made of the member's nginx.conf:\n${rendered}`);
   return text;
-}
-
-/** HAProxy as one would write it by hand for these endpoints: the timeouts and checks of a load balancer's defaults, nothing to change it by. */
-export function staticHaproxy(port: number, endpoints: readonly Endpoint[]): string {
-  const servers = endpoints.map(
-    ({ name, address, port: at }) => `    server ${name} ${address}:${at} weight 100 check inter 2000ms rise 2 fall 2`,
-  );
-  return `global
-    quiet
-    fd-hard-limit 262144
-defaults
-    mode tcp
-    timeout client 1d
-    timeout server 1d
-    timeout connect 1s
-    timeout check 1s
-    option tcpka
-    retries 2
-    option redispatch 1
-backend all
-    balance roundrobin
-${servers.join('\n')}
-frontend in
-    bind *:${port}
-    default_backend all
-`;
 }
 
 export function startBaseline(engine: 'nginx' | 'haproxy', conf: string, args: readonly string[]): Promise<Baseline> {

@@ -28,10 +28,10 @@ export interface Plan {
 }
 
 export const FULL: Plan = {
-  ...{ quick: false, rounds: 8, roundSeconds: 5, exactSeconds: 10, changes: 120, restSeconds: 60, socketChanges: 1000, starts: 5 },
+  ...{ quick: false, rounds: 16, roundSeconds: 3, exactSeconds: 10, changes: 120, restSeconds: 60, socketChanges: 1000, starts: 5 },
 };
 export const QUICK: Plan = {
-  ...{ quick: true, rounds: 3, roundSeconds: 3, exactSeconds: 4, changes: 40, restSeconds: 15, socketChanges: 200, starts: 2 },
+  ...{ quick: true, rounds: 4, roundSeconds: 2, exactSeconds: 4, changes: 40, restSeconds: 15, socketChanges: 200, starts: 2 },
 };
 
 /** Says what is going on, to a person who waits. */

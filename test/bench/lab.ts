@@ -9,13 +9,21 @@ export interface Lab {
   consul: ConsulClient;
   /** Runs what ends something when the lab stops. */
   after(end: () => Promise<unknown>): void;
-  /** Writes the specification and starts a member. @param fields of the specification */
-  member(lb: string, fields: Record<string, unknown>): Promise<Member>;
+  /**
+   * Writes the specification and starts a member.
+   *
+   * @param fields of the specification
+   * @param more arguments of `docker run`
+   */
+  member(lb: string, fields: Record<string, unknown>, more?: readonly string[]): Promise<Member>;
   stop(): Promise<void>;
 }
 
 /** Access logs are written but kept by nobody: how fast an engine stores them is not what is compared. Members log as they do in a pool. */
 export const QUIET = ['--log-driver', 'none'];
+
+/** The engine's question whether a container is well starts a program every ten seconds: not while what serves requests is compared. */
+export const UNASKED = '--no-healthcheck';
 
 export async function startLab(): Promise<Lab> {
   const ends: (() => Promise<unknown>)[] = [];
@@ -28,10 +36,10 @@ export async function startLab(): Promise<Lab> {
     server,
     consul,
     after: (end) => ends.push(end),
-    async member(lb, fields) {
+    async member(lb, fields, more = []) {
       await consul.kv.put(`xcaas/lb/${lb}/spec`, JSON.stringify(webSpec(lb, fields)));
       const token = await memberToken(consul, lb, `${lb}-1`);
-      const args = [...QUIET, '--env', 'XCAAS_LOG=info'];
+      const args = [...QUIET, '--env', 'XCAAS_LOG=info', ...more];
       const member = await startMember({ lb, consulFolder: dirname(server.socketPath), token, args });
       ends.push(() => member.stop());
       return member;

@@ -5,7 +5,7 @@ import { startBackends } from '../backends.ts';
 import { startBaseline, staticNginx } from '../baseline.ts';
 import { startChurn } from '../churn.ts';
 import type { Plan, Row, Say } from '../figure.ts';
-import { type Lab, QUIET, startLab } from '../lab.ts';
+import { type Lab, QUIET, startLab, UNASKED } from '../lab.ts';
 import { CHURN_PER_SECOND, ratioRows } from '../ratios.ts';
 import { compare } from '../rounds.ts';
 import { startWrk } from '../wrk.ts';
@@ -29,7 +29,7 @@ async function measure(lab: Lab, plan: Plan, say: Say): Promise<Row[]> {
   lab.after(backends.stop);
   const { endpoints } = backends;
   await Promise.all(endpoints.map((endpoint) => register(lab.consul, 'web', endpoint)));
-  const member = await lab.member('bench', {});
+  const member = await lab.member('bench', {}, [UNASKED]);
   await eventually(
     'the load balancer serves',
     async () => (await member.get()).status === 200 && (await peersOf(member)) === endpoints.length,

@@ -1,15 +1,16 @@
 import { docker, eventually, type Member, register } from '../../appliance/xlb-sidecar-lab.ts';
 import { startBackends } from '../backends.ts';
-import { startBaseline, staticHaproxy } from '../baseline.ts';
+import { startBaseline } from '../baseline.ts';
 import { startChurn } from '../churn.ts';
 import type { Plan, Row, Say } from '../figure.ts';
-import { type Lab, QUIET, startLab } from '../lab.ts';
+import { type Lab, QUIET, startLab, UNASKED } from '../lab.ts';
 import { CHURN_PER_SECOND, ratioRows } from '../ratios.ts';
 import { compare } from '../rounds.ts';
 import { startWrk } from '../wrk.ts';
 import { peersOf } from './http.ts';
 
 const PORT = 9000;
+const HAPROXY_CFG = '/var/lib/xlb/haproxy/haproxy.cfg';
 const CONNECTIONS = 32;
 
 /** HAProxy driven by the sidecar while its endpoints change, against HAProxy with the same endpoints in its file. */
@@ -29,15 +30,16 @@ async function measure(lab: Lab, plan: Plan, say: Say): Promise<Row[]> {
   lab.after(backends.stop);
   const { endpoints } = backends;
   await Promise.all(endpoints.map((endpoint) => register(lab.consul, 'raw', endpoint)));
-  const member = await lab.member('bench', {
+  const spec = {
     listeners: [{ proto: 'tcp', port: PORT }],
     groups: [{ name: 'raw', services: ['raw'] }],
     rules: [{ listen: `tcp:${PORT}`, group: 'raw' }],
-  });
+  };
+  const member = await lab.member('bench', spec, [UNASKED]);
   const url = (address: string) => `http://${address}:${PORT}/`;
   const serves = async () => (await member.get('/', { port: PORT })).status === 200 && (await peersOf(member, 'raw')) === endpoints.length;
   await eventually('the load balancer serves', serves);
-  const baseline = await startBaseline('haproxy', staticHaproxy(PORT, endpoints), QUIET);
+  const baseline = await startBaseline('haproxy', `${await docker('exec', member.container, 'cat', HAPROXY_CFG)}\n`, QUIET);
   lab.after(baseline.stop);
   await eventually(
     'the baseline serves',
@@ -69,7 +71,8 @@ async function measure(lab: Lab, plan: Plan, say: Say): Promise<Row[]> {
 
 /** How often HAProxy's master was told to reload since it began. */
 async function reloads(member: Member): Promise<string> {
-  const ask = "const s=require('net').connect('/run/xlb/haproxy-master.sock',()=>s.write('show proc\\n'));s.pipe(process.stdout)";
+  const ask =
+    "const s=require('net').connect('/run/xlb/haproxy-master.sock',()=>s.write('show proc\\n'));s.pipe(process.stdout);setTimeout(()=>process.exit(),500)";
   const text = await docker('exec', member.container, 'node', '-e', ask);
   return /^\d+\s+master\s+(\d+)/m.exec(text)?.[1] ?? 'unknown';
 }
