@@ -256,7 +256,7 @@ describe('certificates', () => {
   test('those of the secrets are there from the first handshake on', async () => {
     const pair = await make('first.example');
     await writeFile(join(nginx.folder, 'secrets/certs.json'), JSON.stringify({ version: 50, certs: [pair] }));
-    await docker('restart', '-t', '5', nginx.container);
+    await nginx.restart(5);
     await eventually(async () => (await nginx.control('GET', '/generation')).status === 200, 'nginx');
     expect((await shown('first.example')).subject.CN).toBe('first.example');
     await put(51, []);
@@ -359,7 +359,7 @@ describe('what peers and operators are told', () => {
       'cp -r /var/lib/xlb/nginx/current/ /var/lib/xlb/nginx/good && ln -s good /var/lib/xlb/nginx/last-good',
     );
     await writeFile(join(state, 'current/nginx.conf'), 'nonsense;');
-    await docker('restart', '-t', '5', nginx.container);
+    await nginx.restart(5);
     await eventually(async () => (await nginx.control('GET', '/generation')).body.includes('"metrics"'), 'the last good generation');
     expect(await nginx.logs()).toContain('the last good one is used');
   });

@@ -57,6 +57,8 @@ export interface NginxFixture {
   /** Replaces the configuration and reloads. */
   reload(options: ConfOptions): Promise<void>;
   logs(): Promise<string>;
+  /** @param seconds between SIGTERM and SIGKILL; `address` may be another one afterwards */
+  restart(seconds: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -112,7 +114,8 @@ export async function startNginx(options: ConfOptions & { seed?: (state: string)
   const mounts = [`${state}:/var/lib/xlb`, `${run}:/run/xlb`, `${join(folder, 'secrets')}:/run/secrets:ro`];
   const container = await docker('run', '-d', '--label', 'xcaas.test=xlb-nginx', ...mounts.flatMap((mount) => ['-v', mount]), IMAGE);
   const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}';
-  const [address = '', gateway = ''] = (await docker('inspect', '-f', format, container)).split(' ');
+  const addresses = async () => (await docker('inspect', '-f', format, container)).split(' ');
+  const [address = '', gateway = ''] = await addresses();
   const socketPath = join(run, 'nginx.sock');
 
   const fixture: NginxFixture = {
@@ -141,7 +144,7 @@ export async function startNginx(options: ConfOptions & { seed?: (state: string)
       return JSON.parse((await fixture.control('GET', '/generation')).body) as { pids: number[]; old: number[] };
     },
     get: (group, path = '/', options_ = {}) =>
-      ask({ host: address, port: options_.servername === undefined ? 8000 : 8443, path: `/g/${group}${path}` }, options_),
+      ask({ host: fixture.address, port: options_.servername === undefined ? 8000 : 8443, path: `/g/${group}${path}` }, options_),
     async saveTable(table, suffix = '') {
       const text = JSON.stringify(table);
       const sum = createHash('sha256').update(text).digest('hex');
@@ -151,6 +154,11 @@ export async function startNginx(options: ConfOptions & { seed?: (state: string)
       await install(next);
       await docker('exec', container, 'nginx', '-s', 'reload', '-c', '/var/lib/xlb/nginx/current/nginx.conf');
       await runs(next);
+    },
+    async restart(seconds) {
+      await docker('restart', '-t', String(seconds), container);
+      // Somebody else's container may have taken the address meanwhile.
+      [fixture.address = ''] = await addresses();
     },
     async logs() {
       const { stdout, stderr } = await exec('docker', ['logs', container], { maxBuffer: 64 * 1024 * 1024 });
