@@ -281,7 +281,7 @@ export function statusOf(spec: LbSpec, observed: Observed, now: Date): LbStatus 
       next: [`lb status ${spec.name}`],
     };
   }
-  const starting = wanted.filter((member) => isStarting(member, observed, now));
+  const starting = wanted.filter((member) => !live.includes(member) && isStarting(member, observed, now));
   if (live.length + starting.length >= wanted.length && starting.length > 0) {
     return { ...base, status: 'PENDING', sentence: `${count}; ${starting.join(', ')} is being started`, next: [] };
   }
