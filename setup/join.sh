@@ -19,18 +19,24 @@ read_token() {
 pool_curl() { curl -sS --noproxy '*' --connect-timeout 5 "$@"; }
 
 # The first address of the token that proves to be of its pool: its CA has the fingerprint that the token names.
+# Managers that have just booted, or a wire that has, answer in a moment: asked for half a minute, in turn.
 find_pool() {
   need curl curl
-  local address
-  for address in "${POOL_ADDRESSES[@]}"; do
-    [[ $address == *:* ]] || address+=:7402
-    if ! logged "GET https://$address/join/ca" pool_curl -fk --max-time 10 -o "$SCRATCH/ca.pem" "https://$address/join/ca"; then continue; fi
-    if [[ $(sha256sum "$SCRATCH/ca.pem" | cut -d' ' -f1) == "$POOL_CA" ]]; then
-      POOL_AT=$address
-      note "the pool answers at $address"
-      return 0
-    fi
-    warn "$address answers, and is not of the pool that this token is for"
+  local address round
+  for round in 1 2 3 4 5; do
+    for address in "${POOL_ADDRESSES[@]}"; do
+      [[ $address == *:* ]] || address+=:7402
+      if ! logged "GET https://$address/join/ca" pool_curl -fk --max-time 10 -o "$SCRATCH/ca.pem" "https://$address/join/ca"; then continue; fi
+      if [[ $(sha256sum "$SCRATCH/ca.pem" | cut -d' ' -f1) == "$POOL_CA" ]]; then
+        POOL_AT=$address
+        note "the pool answers at $address"
+        return 0
+      fi
+      warn "$address answers, and is not of the pool that this token is for"
+      round=5
+    done
+    ((round < 5)) || break
+    sleep 2
   done
   die unavailable 'No manager of the pool answers.' "Tried: ${POOL_ADDRESSES[*]}" 'Port 7402/tcp must be open from here to there. The token is good for an hour.'
 }
