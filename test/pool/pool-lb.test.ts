@@ -4,6 +4,7 @@ import { startLoad } from '#test/http-driver.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { startWeb } from '#test/web/start.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
+import { peerStates, untilSame } from './lb-pool.ts';
 
 /** The owner's way: a pool of three hosts, a load balancer, containers that come and go under load. */
 let pool: Pool;
@@ -101,6 +102,43 @@ describe('a pool of three hosts', () => {
     const report = await load.stop();
 
     expect(report.failures).toEqual([]);
+  });
+
+  it('lets requests of 20 s end before their containers go, and shows the count falling', async () => {
+    const [member] = (await lb()).instances;
+    const at = pool.host(member?.node ?? '');
+    // Enough that every container has some of both, whichever worker takes them.
+    const requests = [20_000, 8000].flatMap((ms) =>
+      Array.from({ length: 9 }, async () => {
+        const answer = await pool.first.run('curl', ['-s', '-m', '40', '-w', ' %{http_code}', url(at, `/slow?ms=${ms}`)]);
+        return { ms, code: answer.slice(-3), container: JSON.parse(answer.slice(0, -4)).container as string };
+      }),
+    );
+    await waitFor(async () => ((await peers()).reduce((sum, { active }) => sum + active, 0) >= 18 ? true : undefined), { timeoutMs: 7000 });
+    const start = performance.now();
+    const timed = async (args: string[]) => ({ ...(await pool.cli(args)), seconds: (performance.now() - start) / 1000 });
+    const [removed, stopped] = await Promise.all([
+      timed(['lb', 'remove_container', 'web', '-l', 'container=web-n1', '--drain', '30']),
+      timed(['stop', 'web-n2', '--drain', '30']),
+    ]);
+    const answers = await Promise.all(requests);
+
+    expect(answers.filter(({ code }) => code !== '200')).toEqual([]);
+    for (const container of ['web-n1', 'web-n2'])
+      expect(answers.filter((one) => one.container === container && one.ms === 20_000).length).toBeGreaterThan(0);
+    for (const { code, stderr, seconds } of [removed, stopped]) {
+      const counts = [...stderr.matchAll(/^(\d+) requests? in flight/gm)].map((match) => Number(match[1]));
+      process.stderr.write(`  measured: a drain of ${seconds.toFixed(1)} s, in flight: ${counts.join(', ')}\n`);
+      expect(code).toBe(0);
+      expect(counts.length).toBeGreaterThan(1);
+      expect(counts).toEqual(counts.toSorted((a, b) => b - a));
+      expect(seconds).toBeLessThan(30);
+    }
+    expect(await pool.host('n2').run('docker', ['inspect', '-f', '{{.State.Status}}', 'web-n2'])).toBe('exited\n');
+
+    await pool.host('n2').run('docker', ['start', 'web-n2']);
+    await pool.json(['lb', 'add_container', 'web', '-l', 'container=web-n1', '-l', 'port=8080']);
+    await untilSame('all three serve again', 60, () => peerStates(pool, 'web'), ['web-n1 up', 'web-n2 up', 'web-n3 up']);
   });
 
   it('refuses what cannot be, and says what to type next', async () => {
