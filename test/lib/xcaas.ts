@@ -99,7 +99,10 @@ export async function startPool({ hosts: count = 3, spares = 0, verbose = false 
   }
 }
 
-/** Every host answers, and as many are managers as the pool's size asks for. */
+/**
+ * Every host answers, and as many as the pool's size asks for are managers, also to Swarm and Consul: with two of three there already the loss of one
+ * would stop what needs a majority.
+ */
 async function untilReady(pool: Pool, count: number): Promise<void> {
   const managers = count >= 5 ? 5 : count >= 3 ? 3 : 1;
   let last = '';
@@ -111,11 +114,28 @@ async function untilReady(pool: Pool, count: number): Promise<void> {
       const nodes = JSON.parse(stdout) as { state: string; manager: boolean }[];
       const whole =
         nodes.filter((node) => node.state === 'ready').length === count && nodes.filter((node) => node.manager).length === managers;
-      return whole ? true : undefined;
+      if (!whole) return undefined;
+      const [swarm, consul] = [await swarmManagers(pool.hosts), await consulServers(pool.first)];
+      last = `managers of the Swarm: ${swarm.join(', ')}; Consul servers: ${consul}`;
+      return swarm.length === managers && consul === managers ? true : undefined;
     },
     { timeoutMs: 120_000, intervalMs: 500 },
   );
   if (!ready) throw new AppError('timeout', `the pool did not become whole: ${last}`);
+}
+
+async function swarmManagers(hosts: readonly PoolHost[]): Promise<string[]> {
+  const infos = await Promise.all(
+    hosts.map(async (host) => ({ host, info: (await host.docker.info()) as { Swarm: { ControlAvailable: boolean } } })),
+  );
+  return infos.filter(({ info }) => info.Swarm.ControlAvailable).map(({ host }) => host.name);
+}
+
+/** Members of Consul's raft, which says so without a token. */
+async function consulServers(host: PoolHost): Promise<number> {
+  const socket = `${host.root}/run/xcaas/consul/http.sock`;
+  return (JSON.parse(await host.run('curl', ['-s', '-m', '5', '--unix-socket', socket, 'http://consul/v1/status/peers'])) as string[])
+    .length;
 }
 
 function wrap(
