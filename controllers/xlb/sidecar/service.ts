@@ -1,9 +1,10 @@
-import { type ConsulClient, parseHealth, type ServiceHealth } from '#core/consul/client.ts';
+import type { ConsulClient, ServiceHealth } from '#core/consul/client.ts';
 import { watchConsul } from '#core/consul/watch.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
 import { type Evidence, HOLD_MS, judgeEmpty, RECHECK_MS } from './guard.ts';
+import { createHealthReader } from './health-reader.ts';
 import type { ServiceMemory } from './store.ts';
 import { type Instance, readInstances, withoutNews } from './table.ts';
 
@@ -42,6 +43,7 @@ const SAVE_EVERY_MS = 1000;
 export function followService(options: ServiceFollowerOptions): ServiceFollower {
   const { service, consul, prior, log, now = Date.now, holdMs = HOLD_MS, recheckMs = RECHECK_MS } = options;
   const stopping = new AbortController();
+  const read = createHealthReader();
   let believed: Instance[] | undefined = prior?.instances;
   let emptySince = prior?.emptySince;
   let heldBecause: string | undefined;
@@ -134,7 +136,7 @@ export function followService(options: ServiceFollowerOptions): ServiceFollower 
     path: `/v1/health/service/${encodeURIComponent(service)}`,
     parse: (answer) => {
       if (answer.status !== 200) throw new AppError('engine', `Consul answered the health of ${service} with ${answer.status}`);
-      return parseHealth(answer.body);
+      return read(answer);
     },
     onChange: (health, meta) => {
       if (meta.filtered && health.length === 0) throw new AppError('forbidden', `the token of this member may not see ${service}`);
