@@ -8,26 +8,41 @@ import type { ConsulAnswer } from '#core/consul/transport.ts';
  * @returns entries that have not changed are the same objects as before
  */
 export function createHealthReader(): (answer: Pick<ConsulAnswer, 'text' | 'body'>) => ServiceHealth[] {
-  let known = new Map<string, ServiceHealth>();
+  const known = new Map<string, { entry: ServiceHealth; turn: number }>();
+  let turn = 0;
   return (answer) => {
     const texts = entriesOf(answer.text);
     if (texts === undefined) return parseHealth(answer.body);
-    const next = new Map<string, ServiceHealth>();
+    turn += 1;
     const health: ServiceHealth[] = [];
-    try {
-      for (const text of texts) {
-        const entry = known.get(text) ?? parseHealth([JSON.parse(`{"Node":{${text}}`)])[0];
+    for (const text of texts) {
+      let found = known.get(text);
+      if (found === undefined) {
+        const entry = parseEntry(text);
+        // What is wrong with it is for the whole answer to say.
         if (entry === undefined) return parseHealth(answer.body);
-        next.set(text, entry);
-        health.push(entry);
+        found = { entry, turn };
+        known.set(copyOf(text), found);
       }
-    } catch {
-      // What is wrong with it is for the whole answer to say.
-      return parseHealth(answer.body);
+      found.turn = turn;
+      health.push(found.entry);
     }
-    known = next;
+    if (known.size > health.length) for (const [text, { turn: seen }] of known) if (seen !== turn) known.delete(text);
     return health;
   };
+}
+
+function parseEntry(text: string): ServiceHealth | undefined {
+  try {
+    return parseHealth([JSON.parse(`{"Node":{${text}}`)])[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/** V8 keeps a piece of a long text as a reference to it: kept for itself it would hold the whole answer. */
+function copyOf(text: string): string {
+  return Buffer.from(text, 'utf8').toString('utf8');
 }
 
 /**
