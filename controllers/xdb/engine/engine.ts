@@ -1,0 +1,136 @@
+/**
+ * Everything that is particular to one database engine stands behind this interface: MariaDB now (`engine/mariadb/`), MySQL next. The protocol, the
+ * sidecar's loop, backups and operations know nothing else. Letters in brackets are rules of the HA protocol (`protocol/README.md`).
+ */
+
+/** Position in the history of the data, as text of the engine's own (`0-1-42`); compared only by the engine's own functions. */
+export type Gtid = string;
+
+/** How a start treats transactions that are in the binlog and not yet committed: `MASTER` commits them, `SLAVE` cuts them off. */
+export type StartRole = 'MASTER' | 'SLAVE';
+
+export interface StartOptions {
+  role: StartRole;
+  /** Semi-synchronous master from the first moment on. Every start is read-only and starts no slave threads. */
+  semiSyncMaster: boolean;
+  parameters: Readonly<Record<string, string>>;
+  serverId: number;
+  memoryBytes: number;
+}
+
+/** A command line for the supervisor. No secret is on it. */
+export interface CommandLine {
+  file: string;
+  args: string[];
+}
+
+/** What the engine says of itself, read on one connection in one go. */
+export interface EngineFacts {
+  /** Differs with each start of the engine. */
+  instance: string;
+  version: string;
+  uptimeSeconds: number;
+  readOnly: boolean;
+  semiSyncMaster: boolean;
+  /** Semi-sync is on *and* the engine still keeps to it (`Rpl_semi_sync_master_status`). */
+  semiSyncActive: boolean;
+  semiSyncSlave: boolean;
+  /** Commits that wait for an acknowledgement now. */
+  waiters: number;
+  /** Acknowledged so far; with `waiters` it tells a wait that moves from one that is stuck. */
+  acknowledged: number;
+  /** Commits that were let go without an acknowledgement. */
+  unacknowledged: number;
+  /** Last in the binlog, unacknowledged ones included. */
+  binlogGtid: Gtid;
+  /** Last that was applied from a master. */
+  appliedGtid: Gtid;
+  /** Members whose dump threads are connected, and whether they acknowledge. */
+  dumps: { member: string; semiSync: boolean }[];
+  /** Replication accounts that are not locked. */
+  openAccounts: string[];
+  slave?: {
+    masterHost: string;
+    masterPort: number;
+    /** The member it is told to follow, undefined for an outside master. */
+    master: string | undefined;
+    io: 'running' | 'connecting' | 'stopped';
+    sql: 'running' | 'stopped';
+    /** Received, i.e. what was acknowledged. */
+    ioGtid: Gtid;
+    ioError: string;
+    sqlError: string;
+    /** Seconds, by the heartbeat row; null when not known. */
+    lagSeconds: number | null;
+  };
+  /** Relay log holds what is not applied (or it cannot be excluded). */
+  relayUnapplied: boolean;
+  connections: number;
+}
+
+export interface Heartbeat {
+  epoch: number;
+  member: string;
+}
+
+/** A connection of the sidecar to one instance of the engine: when it breaks, the flow that used it is over (A2). */
+export interface EngineSession {
+  readonly instance: string;
+  facts(): Promise<EngineFacts>;
+  /** A1: ends all other connections of the sidecar's account. @returns false when some are still there after `timeoutMs` */
+  killOwnOthers(timeoutMs: number): Promise<boolean>;
+  /** @throws AppError `timeout` when it is not in force within `timeoutMs` (commits wait, a table is locked): it is as it was then (W1) */
+  setReadOnly(on: boolean, timeoutMs: number): Promise<void>;
+  /** The caller sees to it that nobody waits when it is switched off (D1, F2). */
+  setSemiSyncMaster(on: boolean): Promise<void>;
+  setSemiSyncSlave(on: boolean): Promise<void>;
+  /** B2, O1: locks the replication accounts of all members but these, and ends their dump threads; not written to the binlog. */
+  allowDumps(members: readonly string[]): Promise<void>;
+  /** W1: ends the connections of users; to be called only while read-only is in force and nobody waits. */
+  killUsers(): Promise<void>;
+  /** P2: returns once the thread that receives is proven stopped. */
+  stopReceiving(): Promise<void>;
+  /** P3, J1: everything received is applied, or the time is over. Replays a relay log that no thread may touch. */
+  drain(timeoutMs: number): Promise<boolean>;
+  /** P4 */
+  forgetMaster(): Promise<void>;
+  /** J2: whether the master's binlog (through a connection made here) has our last transaction. `unknown` when it cannot be asked. */
+  compareWith(master: MasterAddress): Promise<'contained' | 'diverged' | 'unknown'>;
+  /** J2: CHANGE MASTER; J3: START SLAVE. `semiSync`: whether this slave acknowledges. */
+  follow(master: MasterAddress, options: { semiSync: boolean; delaySeconds: number }): Promise<void>;
+  /** True when the slave holds (has received) everything up to `gtid`. */
+  received(gtid: Gtid): Promise<boolean>;
+  /** Writes the heartbeat row (E1). Its own connection and time limit: it hangs with everybody else. */
+  heartbeat(beat: Heartbeat, timeoutMs: number): Promise<{ ms: number }>;
+  query<T = Record<string, unknown>>(sql: string, values?: readonly unknown[]): Promise<T[]>;
+  close(): void;
+}
+
+export interface MasterAddress {
+  member: string | undefined;
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  /** PEM file of the CA; without it the connection is not encrypted. */
+  caFile: string | undefined;
+}
+
+export interface Engine {
+  readonly flavor: 'mariadb' | 'mysql';
+  /** True when the data directory holds data of this engine. */
+  hasData(): Promise<boolean>;
+  /** Makes an empty data directory into a database without users but the sidecar's. @throws AppError when it is not empty */
+  initialise(options: { agentPassword: string }): Promise<void>;
+  /** Empties the data directory (R2); the generation's file goes first and is the caller's. */
+  wipe(): Promise<void>;
+  commandLine(options: StartOptions): Promise<CommandLine>;
+  /** @throws AppError `unavailable` while it does not answer */
+  connect(options: { timeoutMs: number }): Promise<EngineSession>;
+  /** Donor's side of a clone: a stream of the data as it is now. @returns when the last byte is written */
+  dump(to: NodeJS.WritableStream, options: { signal: AbortSignal }): Promise<{ gtid: Gtid }>;
+  /** Recipient's side: fills an empty data directory from such a stream and prepares it. @returns position to follow from */
+  load(from: NodeJS.ReadableStream, options: { signal: AbortSignal }): Promise<{ gtid: Gtid }>;
+  /** Order of two positions of one history; undefined when neither contains the other. */
+  compare(a: Gtid, b: Gtid): -1 | 0 | 1 | undefined;
+}

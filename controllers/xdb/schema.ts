@@ -1,0 +1,180 @@
+import { z } from 'zod';
+import { name, port, serviceName } from '#core/names.ts';
+
+/** Records of a database under `xcaas/db/<name>/…`. Who writes which: controllers/xdb/README.md. */
+
+export const dbRole = z.enum(['pair', 'single', 'slave']);
+export const flavor = z.enum(['mariadb', 'mysql']);
+
+const bytes = z.number().int().positive();
+
+/** Schedule and place of backups. */
+export const BackupPlan = z.object({
+  /** cron expression (node-cron, UTC) of full backups; none = only when asked. */
+  schedule: z.string().max(100).optional(),
+  /** Full backups kept; binlogs are kept as far back as the oldest of them needs. */
+  keep: z.number().int().min(1).max(365).default(7),
+  /** `volume` = the members' own `backup` volume; `s3://…`, `webhdfs://…` else. */
+  store: z.string().max(500).default('volume'),
+});
+export type BackupPlan = z.infer<typeof BackupPlan>;
+
+/** `xcaas/db/<name>/spec`: what was asked for. Written by the API only. */
+export const DbSpec = z.object({
+  v: z.literal(1),
+  name: serviceName,
+  role: dbRole,
+  flavor,
+  /** Image as the user named it (`--image`), or none for the built-in one. */
+  image: z.string().max(300).optional(),
+  /** ID of that image, found when it was asked for: members are made from it and from nothing else. */
+  imageId: z.string().optional(),
+  /** Whole CPUs are bound; a fraction is counted and not bound. */
+  cpus: z.number().min(0).max(1024),
+  memoryBytes: bytes,
+  diskBytes: bytes,
+  network: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/),
+  /** Host ports of each member's host that lead to the master (3306) or the slave (3307). */
+  publish: z.array(z.object({ hostPort: port, port })).default([]),
+  /** Engine labels that a host must have: `storage=ssd`. Hard constraints. */
+  labels: z.record(z.string(), z.string()).default({}),
+  /** Default storage engine; the only one that survives a failover whole is InnoDB. */
+  storageEngine: z.literal('innodb').default('innodb'),
+  /** Database that is made at the beginning, and the user that owns it. */
+  database: z.string().regex(/^[a-z][a-z0-9_]{0,62}$/),
+  user: z.string().regex(/^[a-z][a-z0-9_]{0,31}$/),
+  /** Members by id, oldest first; the first of them makes the data. A member that is replaced keeps its id. */
+  members: z.array(z.object({ id: name, role: z.enum(['member', 'replica']), delaySeconds: z.number().int().min(0).default(0) })),
+  /** Server parameters that differ from the defaults, see `parameters.ts`. */
+  parameters: z.record(z.string(), z.string()).default({}),
+  /** Counts changes that need a restart of the engine; members follow one after another. */
+  restartSerial: z.number().int().min(0).default(0),
+  /** Outside master of `role=slave`; user and password are sealed in `xcaas/db/<name>/upstream`. */
+  upstream: z.object({ host: z.string(), port, tls: z.boolean().default(false), ours: serviceName.optional() }).optional(),
+  /** Restored from: a backup of another database. */
+  origin: z.object({ from: serviceName, backup: z.string(), at: z.string().optional() }).optional(),
+  backup: BackupPlan.default(BackupPlan.parse({})),
+  /** Failover and maintenance rest until then; the protocol goes on protecting acknowledged writes. */
+  pausedUntil: z.string().optional(),
+  /** Seconds a host may be silent before its member is made anew elsewhere. */
+  replaceAfterSeconds: z.number().int().min(30).default(600),
+  destroyed: z.object({ time: z.string(), keepData: z.boolean(), purge: z.boolean() }).optional(),
+});
+export type DbSpec = z.infer<typeof DbSpec>;
+
+/** A member's data: who, and which generation of it (a new one with each initialisation or clone). */
+export const MemberData = z.object({ id: name, gen: z.string().min(1) });
+export type MemberData = z.infer<typeof MemberData>;
+
+/**
+ * `xcaas/db/<name>/sync`: the record that the HA protocol turns on. Each write is a compare-and-set with `rev + 1` and a new nonce, and counts only when
+ * that nonce was read back or the answer was heard.
+ */
+export const SyncRecord = z.object({
+  v: z.literal(1),
+  leader: MemberData,
+  /** The one slave whose acknowledgements count; everything acknowledged is on it too. */
+  sync: MemberData.nullable(),
+  /** Chosen to become `sync`, not yet complete. */
+  cand: MemberData.nullable(),
+  /** While promoting: the leader before, which is complete as well. */
+  prev: MemberData.nullable(),
+  state: z.enum(['open', 'promoting']),
+  epoch: z.number().int().min(1),
+  rev: z.number().int().min(1),
+  nonce: z.string(),
+});
+export type SyncRecord = z.infer<typeof SyncRecord>;
+
+/** `xcaas/db/<name>/data/<member>`: the protocol's `members/<id>`; outlives the member's session, rarely written, by its own sidecar only. */
+export const DataRecord = z.object({
+  v: z.literal(1),
+  gen: z.string().min(1),
+  /** A new one with each start of the engine, written before it follows anybody. */
+  boot: z.string(),
+  /** Epoch in which this member was seen to follow and to hold nothing that the leader lacks. */
+  ready: z.number().int().nullable(),
+});
+export type DataRecord = z.infer<typeof DataRecord>;
+
+/** `xcaas/db/<name>/birth`: written by the API with the specification; `done` in the same transaction that makes `sync`. An empty volume is initialised only before that. */
+export const BirthRecord = z.object({ v: z.literal(1), member: name, done: z.boolean() });
+export type BirthRecord = z.infer<typeof BirthRecord>;
+
+/** `xcaas/db/<name>/move`: an ordered change of the master. Written by the API; `gtid`, `state` and what follows by the leader's sidecar. */
+export const MoveOrder = z.object({
+  v: z.literal(1),
+  id: z.string(),
+  kind: z.enum(['switchover', 'failover']),
+  target: name.optional(),
+  /** Not before. */
+  at: z.string().optional(),
+  state: z.enum(['asked', 'blocked', 'done', 'failed']),
+  /** W2: what the target must hold before it promotes. */
+  gtid: z.string().optional(),
+  blockedAt: z.string().optional(),
+  /** Milliseconds in which no write was taken, measured by the leader that was and the leader that is. */
+  blockedMs: z.number().optional(),
+  error: z.string().optional(),
+});
+export type MoveOrder = z.infer<typeof MoveOrder>;
+
+/** `xcaas/db/<name>/members/<member>`: what a sidecar says of its member, held by its session. */
+export const MemberStatus = z.object({
+  v: z.literal(1),
+  member: name,
+  node: z.string(),
+  /** Address on the database's network. */
+  address: z.string(),
+  enginePort: port,
+  /** What the record makes of it and what its engine does. */
+  role: z.enum(['master', 'slave', 'replica', 'none']),
+  state: z.enum(['starting', 'running', 'catching_up', 'cloning', 'down', 'stays_down', 'failed']),
+  /** What was decided last, and why. */
+  sentence: z.string(),
+  rule: z.string(),
+  version: z.string().optional(),
+  gtid: z.string().optional(),
+  lagSeconds: z.number().nullable().default(null),
+  /** Index of the specification that it runs with, and the restart serial its engine was started with. */
+  specIndex: z.number().int(),
+  restartSerial: z.number().int(),
+  pendingRestart: z.array(z.string()).default([]),
+  epoch: z.number().int(),
+  rev: z.number().int(),
+  readOnly: z.boolean().optional(),
+  /** Disk guard. */
+  disk: z.object({ usedBytes: z.number(), totalBytes: z.number(), state: z.enum(['ok', 'warn', 'read_only']) }).optional(),
+  uri: z.string().optional(),
+  time: z.string(),
+});
+export type MemberStatus = z.infer<typeof MemberStatus>;
+
+export const StatusWord = z.enum(['READY', 'DEGRADED', 'DOWN', 'PENDING', 'FAILED', 'PAUSED']);
+
+/** `xcaas/db/<name>/status`: written by the controller only. */
+export const DbStatus = z.object({
+  v: z.literal(1),
+  status: StatusWord,
+  sentence: z.string(),
+  code: z.string().optional(),
+  next: z.array(z.string()),
+  specIndex: z.number().int(),
+  time: z.string(),
+});
+export type DbStatus = z.infer<typeof DbStatus>;
+
+/** `xcaas/db/<name>/credentials`: sealed with the pool's key. Inside: {@link Credentials}. */
+export const SealedRecord = z.object({ v: z.literal(1), serial: z.number().int(), sealed: z.string() });
+export type SealedRecord = z.infer<typeof SealedRecord>;
+
+/** What members get as the secret file `credentials.json`. */
+export const Credentials = z.object({
+  /** Sidecar's own account, through 127.0.0.1 and the extra port, and the unix socket. */
+  agent: z.string(),
+  /** One replication account a member (`repl_<member>`), so that one can be locked without the others. */
+  replication: z.record(z.string(), z.string()),
+  /** Users of the user's: name → password. Two passwords while one is being changed, the newest first. */
+  users: z.record(z.string(), z.array(z.string()).min(1).max(2)),
+});
+export type Credentials = z.infer<typeof Credentials>;

@@ -1,0 +1,83 @@
+import type { ConsulClient } from '#core/consul/client.ts';
+import { createRecords, type Records, type Stored } from '#core/consul/records.ts';
+import { AppError } from '#core/errors.ts';
+import { serviceName } from '#core/names.ts';
+import { BirthRecord, DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SealedRecord, SyncRecord } from '#xdb/schema.ts';
+
+export const DB_PREFIX = 'xcaas/db/';
+
+export const dbKeys = (db: string) => {
+  const base = `${DB_PREFIX}${db}`;
+  return {
+    base: `${base}/`,
+    spec: `${base}/spec`,
+    status: `${base}/status`,
+    sync: `${base}/sync`,
+    leader: `${base}/leader`,
+    birth: `${base}/birth`,
+    move: `${base}/move`,
+    credentials: `${base}/credentials`,
+    upstream: `${base}/upstream`,
+    data: (member: string) => `${base}/data/${member}`,
+    dataPrefix: `${base}/data/`,
+    member: (member: string) => `${base}/members/${member}`,
+    membersPrefix: `${base}/members/`,
+    acked: (epoch: number) => `${base}/acked/${epoch}`,
+    backup: (id: string) => `${base}/backups/${id}`,
+    backupsPrefix: `${base}/backups/`,
+  };
+};
+
+/** Everything that Consul's KV holds of databases, for the controller and the API; sidecars read and write `sync` by transactions of their own. */
+export interface DbStore {
+  consul: ConsulClient;
+  specs: Records<DbSpec>;
+  statuses: Records<DbStatus>;
+  syncs: Records<SyncRecord>;
+  data: Records<DataRecord>;
+  members: Records<MemberStatus>;
+  births: Records<BirthRecord>;
+  moves: Records<MoveOrder>;
+  sealed: Records<SealedRecord>;
+  /** @throws AppError `not_found` naming what exists */
+  spec(name: string): Promise<Stored<DbSpec>>;
+  names(): Promise<string[]>;
+  /** Changes the specification of a database that exists and is not being removed. */
+  change(name: string, change: (spec: DbSpec) => DbSpec): Promise<DbSpec>;
+}
+
+export function createDbStore(consul: ConsulClient): DbStore {
+  const specs = createRecords(consul, DbSpec);
+  const store: DbStore = {
+    consul,
+    specs,
+    statuses: createRecords(consul, DbStatus),
+    syncs: createRecords(consul, SyncRecord),
+    data: createRecords(consul, DataRecord),
+    members: createRecords(consul, MemberStatus),
+    births: createRecords(consul, BirthRecord),
+    moves: createRecords(consul, MoveOrder),
+    sealed: createRecords(consul, SealedRecord),
+    async spec(name) {
+      const found = serviceName.safeParse(name).success ? await specs.get(dbKeys(name).spec, { consistent: true }) : undefined;
+      if (found !== undefined) return found;
+      const names = await store.names();
+      throw new AppError('not_found', `there is no database ${JSON.stringify(name)}`, {
+        hint: names.length === 0 ? 'db create -d NAME makes one' : `there is ${names.slice(0, 10).join(', ')}; db create -d NAME makes one`,
+      });
+    },
+    async names() {
+      const entries = await consul.kv.list(DB_PREFIX);
+      return entries.flatMap(({ key }) => /^xcaas\/db\/([^/]+)\/spec$/.exec(key)?.[1] ?? []);
+    },
+    async change(name, change) {
+      const { value: before } = await store.spec(name);
+      const after = await specs.update(dbKeys(name).spec, (present) => {
+        if (present === undefined || present.destroyed !== undefined) throw new AppError('not_found', `${name} is being removed`);
+        return change(present);
+      });
+      return after ?? before;
+    },
+  };
+  return store;
+}
