@@ -6,6 +6,7 @@ import type { Plan, Row, Say } from '../figure.ts';
 import { type Lab, QUIET, startLab, UNASKED } from '../lab.ts';
 import { CHURN_PER_SECOND, ratioRows } from '../ratios.ts';
 import { compare } from '../rounds.ts';
+import { leaveUntracked } from '../untracked.ts';
 import { startWrk } from '../wrk.ts';
 import { peersOf } from './http.ts';
 
@@ -24,6 +25,7 @@ export async function tcp(plan: Plan, say: Say): Promise<Row[]> {
 }
 
 async function measure(lab: Lab, plan: Plan, say: Say): Promise<Row[]> {
+  lab.after(await leaveUntracked());
   const wrk = await startWrk();
   lab.after(wrk.stop);
   const backends = await startBackends(4, 4);
