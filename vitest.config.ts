@@ -7,10 +7,12 @@ export default defineConfig({
   test: {
     projects: [
       // A busy machine makes a property test slow, not wrong.
-      { test: { name: 'unit', include: ['controllers/**/*.spec.ts', 'test/lib/**/*.spec.ts'], testTimeout: 60_000 } },
+      { test: { name: 'unit', include: ['controllers/**/*.spec.ts', 'test/{lib,fault}/**/*.spec.ts'], testTimeout: 60_000 } },
       { test: { name: 'ground', include: ['test/ground/**/*.test.ts'], ...serial } },
       { test: { name: 'appliance', include: ['test/appliance/**/*.test.ts'], ...serial } },
       { test: { name: 'pool', include: ['test/pool/**/*.test.ts'], ...serial } },
+      // Hours long when asked for: not part of a plain `./xcaas test`.
+      { test: { name: 'fault', include: ['test/fault/**/*.test.ts'], ...serial } },
     ],
   },
 });

@@ -1,4 +1,4 @@
-# ./xcaas test: everything from nothing, and one line at the end that counts it.
+# ./xcaas test: everything from nothing, and one line at the end that counts it. The layer `fault` takes hours and is run only when named.
 # shellcheck shell=bash
 
 TEST_LAYERS=(check unit ground appliance pool)
@@ -8,12 +8,20 @@ cmd_test() {
   local layers=() layer engine_started=''
   while (($#)); do
     case $1 in
-      check | unit | ground | appliance | pool) layers+=("$1") ;;
+      check | unit | ground | appliance | pool | fault) layers+=("$1") ;;
+      --seed | --faults)
+        [[ ${2:-} =~ ^[0-9]{1,9}$ ]] || die usage "$1 takes a number." './xcaas test fault --seed 1 --faults 20'
+        if [[ $1 == --seed ]]; then export XCAAS_FAULT_SEED=$2; else export XCAAS_FAULTS=$2; fi
+        shift ;;
+      --prove) export XCAAS_FAULT_PROVE=1 ;;
       *) die usage "test does not know $1." "$(usage_line test)" ;;
     esac
     shift
   done
   ((${#layers[@]})) || layers=("${TEST_LAYERS[@]}")
+  if [[ -n ${XCAAS_FAULT_SEED:-}${XCAAS_FAULTS:-}${XCAAS_FAULT_PROVE:-} && " ${layers[*]} " != *' fault '* ]]; then
+    die usage '--seed, --faults and --prove belong to the fault suite.' './xcaas test fault --seed 1 --faults 20'
+  fi
   YES=1
   cd "$REPO"
   preflight_for_tests

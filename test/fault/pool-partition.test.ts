@@ -15,11 +15,11 @@ import {
   untilSame,
   untilWhole,
   webOn,
-} from './lb-pool.ts';
+} from '../pool/lb-pool.ts';
 
 /** Hosts that live and are not heard, a leader that sleeps, power that goes and comes. Nobody types a command in between. */
 // What is waited for is bounded one by one.
-vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 });
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 400_000 });
 
 let pool: Pool;
 beforeAll(async () => {
@@ -38,7 +38,7 @@ async function describeHost(host: PoolHost): Promise<string> {
   return `${host.name}: ${(await membersOn(host)).join(', ')}; ${webOn(host, 'web')} ${Status} ${error}`;
 }
 
-/** See pool-lost.test.ts. */
+/** See test/pool/pool-lost.test.ts. */
 const BOUND_MS = 20_000;
 
 describe('a host is cut off without a word', () => {
@@ -73,7 +73,8 @@ describe('a host is cut off without a word', () => {
 
     host.heal();
     await untilNodesReady(pool, 60, serving);
-    await untilWhole(pool, 'web', 90, serving);
+    // Docker's NetworkDB takes the cut host's entries of the overlay out and needs up to a minute or two after it is back to have them again (moby#53141).
+    await untilWhole(pool, 'web', 240, serving);
     const report = await load.stop();
     process.stderr.write(
       `  requests: ${report.sent}, failed ${report.failed}, slowest ${report.latency.max} ms, longest gap ${report.longestGapMs} ms\n`,
