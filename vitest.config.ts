@@ -6,8 +6,17 @@ const serial = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_
 export default defineConfig({
   test: {
     projects: [
-      // A busy machine makes a property test slow, not wrong.
-      { test: { name: 'unit', include: ['controllers/**/*.spec.ts', 'test/{lib,fault}/**/*.spec.ts'], testTimeout: 60_000 } },
+      {
+        test: {
+          name: 'unit',
+          include: ['controllers/**/*.spec.ts', 'test/{lib,fault}/**/*.spec.ts'],
+          // A busy machine makes a property test slow, not wrong.
+          testTimeout: 60_000,
+          // Most of their time is spent waiting, and no module keeps state that another file could meet.
+          isolate: false,
+          maxWorkers: 4,
+        },
+      },
       { test: { name: 'ground', include: ['test/ground/**/*.test.ts'], ...serial } },
       { test: { name: 'appliance', include: ['test/appliance/**/*.test.ts'], ...serial } },
       { test: { name: 'pool', include: ['test/pool/**/*.test.ts'], ...serial } },
