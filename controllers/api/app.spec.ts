@@ -14,6 +14,7 @@ import type { AgentClient } from '#pool/agent-client.ts';
 import { createEvents } from '#pool/events.ts';
 import type { Host } from '#pool/host.ts';
 import { createFakeKv, type FakeKv } from '#test/fake-kv.ts';
+import { lbsInUse } from '#xlb/operations/in-use.ts';
 import { createLbStore } from '#xlb/store.ts';
 
 const HOST_ID = '0b1f8a52-6a0e-4e0c-9d9e-0a6a4f4f1a01';
@@ -109,6 +110,7 @@ async function world(change: Partial<ApiDeps> = {}): Promise<World> {
     lb: {
       ...shared,
       store: createLbStore(consul),
+      services: () => lbsInUse(createLbStore(consul)),
       events: createEvents({ consul, log }),
       poolKey: Buffer.alloc(32),
       markDirty: () => undefined,

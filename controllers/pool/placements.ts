@@ -1,7 +1,7 @@
-import { parseRecord } from '#core/consul/records.ts';
+import { createRecords, parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { guarded, type PoolConsul } from '#pool/guard.ts';
-import type { Host } from '#pool/host.ts';
+import type { Host, Resources } from '#pool/host.ts';
 import { listHosts } from '#pool/hosts.ts';
 import { type PlacementResult, place } from '#pool/placement.ts';
 import { listPlacements, Placement, placementKey } from '#pool/placement-record.ts';
@@ -42,6 +42,50 @@ export async function reservePlacements(consul: PoolConsul, request: ReserveRequ
       }));
     return { changes, result };
   });
+}
+
+/** Remembers since when a member's host does not answer, or, without a time, that it does. A member that has no place is left alone. */
+export async function markLost(consul: PoolConsul, member: string, since: string | undefined): Promise<void> {
+  await createRecords(consul, Placement).update(placementKey(member), (present) => {
+    if (present === undefined) return undefined;
+    const { lostSince: _, ...rest } = present;
+    return since === undefined ? rest : { ...rest, lostSince: since };
+  });
+}
+
+/**
+ * Reserves another amount for a member that has its place, on the same host, with other CPUs where their number changes.
+ *
+ * @throws AppError `no_host` naming what the host lacks; then everything is as it was. `not_found` when it has no place
+ */
+export async function resizePlacement(consul: PoolConsul, member: string, want: Resources): Promise<Placement> {
+  return guarded(consul, async () => {
+    const existing = await listPlacements(consul);
+    const present = existing.find((placement) => placement.member === member);
+    if (present === undefined) throw new AppError('not_found', `${member} has no place on any host`);
+    const next = resized(await listHosts(consul, { placements: existing }), existing, present, want);
+    const entry = await consul.kv.get(placementKey(member), { consistent: true });
+    const value = JSON.stringify(next);
+    if (entry === undefined) throw new AppError('not_found', `${member} has no place on any host`);
+    return { changes: [{ verb: 'cas' as const, key: entry.key, value, index: entry.modifyIndex }], result: next };
+  });
+}
+
+/** Pure: a placement with other resources on the host it is on. @throws AppError `no_host` */
+export function resized(hosts: readonly Host[], existing: readonly Placement[], present: Placement, want: Resources): Placement {
+  const { cpus, memoryBytes, diskBytes } = want;
+  const keepsCpus = cpus === present.cpus;
+  const host = hosts.find(({ spec }) => spec.id === present.host);
+  const others = existing.filter((placement) => placement.member !== present.member);
+  const here = [{ says: `where ${present.member} lives`, hosts: new Set([present.host]) }];
+  const request = { id: present.member, service: present.service, cpus, memoryBytes, diskBytes, filters: here };
+  // Its host may be drained: what lives there stays.
+  const all = host === undefined ? [] : [{ ...host, spec: { ...host.spec, drained: false } }];
+  const result = place({ members: [request], hosts: all, existing: others });
+  if (!result.ok) throw result.refusal;
+  const { cpuset } = keepsCpus ? present : result.placements[0]!;
+  const { cpuset: _, ...rest } = present;
+  return Placement.parse({ ...rest, cpus, memoryBytes, diskBytes, ...(cpuset === undefined ? {} : { cpuset }) });
 }
 
 /**

@@ -28,6 +28,7 @@ import { ensureImage, resolveImage } from '#pool/images.ts';
 import { joinImages } from '#pool/join-images.ts';
 import { createObjectLoops, type ObjectLoops } from '#pool/object-loops.ts';
 import { reconcileLb } from '#xlb/controller.ts';
+import { lbsInUse } from '#xlb/operations/in-use.ts';
 import { createLbStore } from '#xlb/store.ts';
 
 /** `control.mjs`: the API and the controllers. Any number of replicas run; the one that holds the lock acts. */
@@ -71,7 +72,8 @@ async function main(): Promise<void> {
     if (host === undefined) throw new AppError('unavailable', `the host ${self.name} is not of the pool any longer`);
     return host;
   };
-  const lb = { store, log, hosts, agent, events, poolKey, now, markDirty: (name: string) => loops?.markDirty(name) };
+  const services = () => lbsInUse(store);
+  const lb = { store, log, hosts, agent, events, services, poolKey, now, markDirty: (name: string) => loops?.markDirty(name) };
   const controllerDeps = {
     ...lb,
     expectLead() {

@@ -1,55 +1,41 @@
-import { AppError, toAppError } from '#core/errors.ts';
+import type { Stored } from '#core/consul/records.ts';
 import type { Events } from '#pool/events.ts';
+import { runPass } from '#pool/pass.ts';
 import { type ExecuteDeps, execute } from '#xlb/execute.ts';
 import { type ObserveDeps, observe } from '#xlb/observe.ts';
 import { type Observed, plan, type Step, statusOf } from '#xlb/plan.ts';
+import type { LbSpec } from '#xlb/schema.ts';
 import { specKey, statusKey } from '#xlb/store.ts';
 
 export interface LbControllerDeps extends ObserveDeps, ExecuteDeps {
   events: Events;
 }
 
-/** Turns of one pass: a plan that never becomes empty is a defect, not a reason to spin. */
-const MAX_TURNS = 20;
-
 /**
- * One pass over one load balancer: look, plan, do, until nothing is left to do; then its status.
+ * One pass over one load balancer.
  *
  * @returns the sentence that is its status too
  */
-export async function reconcileLb(deps: LbControllerDeps, name: string, signal: AbortSignal): Promise<string> {
-  let refused: Observed['refused'];
-  const done = new Set<string>();
-  for (let turn = 0; turn < MAX_TURNS && !signal.aborted; turn++) {
-    const stored = await deps.store.specs.get(specKey(name), { consistent: true });
-    if (stored === undefined) return `${name} is gone`;
-    const spec = stored.value;
-    const observed = await observe(deps, stored);
-    // What was done in this pass and is asked for again has yet to show its effect: the next pass will see it.
-    const steps = plan(spec, observed, deps.now()).filter((step) => !done.has(sentenceOf(step)));
-    if (steps.length === 0 || refused !== undefined) {
-      const status = statusOf(spec, { ...observed, refused }, deps.now());
+export function reconcileLb(deps: LbControllerDeps, name: string, signal: AbortSignal): Promise<string> {
+  return runPass<{ stored: Stored<LbSpec>; observed: Omit<Observed, 'refused'> }, Step>({
+    object: `lb/${name}`,
+    log: deps.log,
+    events: deps.events,
+    signal,
+    async look() {
+      const stored = await deps.store.specs.get(specKey(name), { consistent: true });
+      return stored === undefined ? undefined : { stored, observed: await observe(deps, stored) };
+    },
+    plan: ({ stored, observed }) => plan(stored.value, observed, deps.now()),
+    execute: ({ stored, observed }, step) => execute(deps, stored.value, observed, step),
+    sentenceOf,
+    isLast: (step) => step.do === 'forget',
+    async conclude({ stored, observed }, refused) {
+      const status = statusOf(stored.value, { ...observed, refused }, deps.now());
       await writeStatus(deps, name, status);
       return `${name} is ${status.status}: ${status.sentence}`;
-    }
-    for (const step of steps) {
-      if (signal.aborted) break;
-      done.add(sentenceOf(step));
-      try {
-        await execute(deps, spec, observed, step);
-        await deps.events.record({ object: `lb/${name}`, kind: 'info', reason: step.do, sentence: sentenceOf(step) });
-      } catch (thrown) {
-        const error = toAppError(thrown);
-        if (error.code === 'fenced') throw error;
-        refused = { code: error.code, message: error.message };
-        deps.log.warn({ lb: name, step: step.do, code: error.code, err: error.message }, 'a step could not be done');
-        await deps.events.record({ object: `lb/${name}`, kind: 'warning', reason: `${step.do}_failed`, sentence: error.message });
-      }
-    }
-    // A loadbalancer that was removed has no records left to write a status to.
-    if (steps.some((step) => step.do === 'forget')) return `${name} is removed`;
-  }
-  throw new AppError('internal', `the plan of ${name} did not come to an end in ${MAX_TURNS} turns`);
+    },
+  });
 }
 
 function sentenceOf(step: Step): string {

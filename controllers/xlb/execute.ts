@@ -1,12 +1,10 @@
-import { createRecords } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { mintMemberToken, revokeMemberToken } from '#ground/acl.ts';
 import { open } from '#ground/seal.ts';
 import type { AgentClient } from '#pool/agent-client.ts';
 import type { Host } from '#pool/host.ts';
-import { Placement, placementKey } from '#pool/placement-record.ts';
-import { releasePlacement, reservePlacements } from '#pool/placements.ts';
+import { markLost, releasePlacement, reservePlacements } from '#pool/placements.ts';
 import { MEMBER_MEMORY_BYTES, type Observed, type Step } from '#xlb/plan.ts';
 import type { LbSpec } from '#xlb/schema.ts';
 import { certsPrefix, LB_PREFIX, type LbStore, targetsPrefix } from '#xlb/store.ts';
@@ -33,11 +31,7 @@ export async function execute(deps: ExecuteDeps, spec: LbSpec, observed: Omit<Ob
       await reservePlacements(consul, { kind: 'lb', members: [placementRequest(spec, step.member)], now: deps.now });
       return;
     case 'lost':
-      await createRecords(consul, Placement).update(placementKey(step.member), (present) => {
-        if (present === undefined) return undefined;
-        const { lostSince: _, ...rest } = present;
-        return step.since === undefined ? rest : { ...rest, lostSince: step.since };
-      });
+      await markLost(consul, step.member, step.since);
       return;
     case 'release':
       await releasePlacement(consul, step.member, step.host);

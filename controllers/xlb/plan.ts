@@ -1,7 +1,9 @@
-import type { ErrorCode } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
-import { type MemberReport, MemberSpec, specHash } from '#pool/member.ts';
+import { lossOf } from '#pool/lost-host.ts';
+import { MemberSpec, specHash } from '#pool/member.ts';
+import type { Refusal } from '#pool/pass.ts';
 import type { Placement } from '#pool/placement-record.ts';
+import type { PlacedReport } from '#pool/service-members.ts';
 import type { LbSpec, LbStatus, SidecarStatus } from '#xlb/schema.ts';
 
 /** What the controller saw of one load balancer. */
@@ -12,14 +14,14 @@ export interface Observed {
   /** Where its members are to be, by member. */
   placements: Placement[];
   /** Containers of its members on the hosts that answered. */
-  reports: (MemberReport & { host: string })[];
+  reports: PlacedReport[];
   /** Hosts whose agents did not answer. */
   silentHosts: string[];
   sidecars: SidecarStatus[];
   /** ID of the image that members are to run. */
   image: string;
   /** What could not be done in the turn before this one, and why. */
-  refused?: { code: ErrorCode; message: string } | undefined;
+  refused?: Refusal | undefined;
 }
 
 export type Step =
@@ -153,17 +155,22 @@ function planDestroy(spec: LbSpec, observed: Observed): Step[] {
 }
 
 function planLostHost(member: string, placement: Placement, observed: Observed, now: Date): Step | undefined {
-  const host = observed.hosts.find((candidate) => candidate.spec.id === placement.host);
-  if (host === undefined) return { do: 'release', member, host: placement.host, reason: `its host is no longer in the pool` };
-  if (host.alive && !observed.silentHosts.includes(host.spec.id)) {
-    return placement.lostSince === undefined ? undefined : { do: 'lost', member, since: undefined, reason: `${host.spec.name} is back` };
+  const loss = lossOf(placement, observed, now);
+  switch (loss.state) {
+    case 'fine':
+      return undefined;
+    case 'left':
+      return { do: 'release', member, host: placement.host, reason: `its host is no longer in the pool` };
+    case 'back':
+      return { do: 'lost', member, since: undefined, reason: `${loss.host.spec.name} is back` };
+    case 'silent':
+      return { do: 'lost', member, since: now.toISOString(), reason: `${loss.host.spec.name} does not answer` };
+    case 'lost': {
+      const { host, ms } = loss;
+      if (ms < HOST_LOST_AFTER_MS || !canMove(host, observed)) return undefined;
+      return { do: 'release', member, host: host.spec.id, reason: `${host.spec.name} has been gone for ${Math.round(ms / 1000)} s` };
+    }
   }
-  if (placement.lostSince === undefined) {
-    return { do: 'lost', member, since: now.toISOString(), reason: `${host.spec.name} does not answer` };
-  }
-  const goneMs = now.getTime() - Date.parse(placement.lostSince);
-  if (goneMs < HOST_LOST_AFTER_MS || !canMove(host, observed)) return undefined;
-  return { do: 'release', member, host: host.spec.id, reason: `${host.spec.name} has been gone for ${Math.round(goneMs / 1000)} s` };
 }
 
 /**

@@ -13,7 +13,8 @@ export interface Stored<T> {
 /** Records of one kind: JSON in Consul's KV, checked by their schema whenever they are read. A key whose value is empty holds none. */
 export interface Records<T> {
   get(key: string, options?: { consistent?: boolean }): Promise<Stored<T> | undefined>;
-  list(prefix: string): Promise<Stored<T>[]>;
+  /** @param which keys under the prefix hold such records; all when not given */
+  list(prefix: string, which?: (key: string) => boolean): Promise<Stored<T>[]>;
   /**
    * @param modifyIndex 0 = must not exist
    * @returns false when somebody else wrote first
@@ -38,8 +39,8 @@ export function createRecords<T>(consul: Pick<ConsulClient, 'kv'>, schema: z.Zod
       const entry = await consul.kv.get(key, options);
       return entry === undefined || isEmpty(entry) ? undefined : parse(entry);
     },
-    async list(prefix) {
-      return (await consul.kv.list(prefix)).filter((entry) => !isEmpty(entry)).map(parse);
+    async list(prefix, which = () => true) {
+      return (await consul.kv.list(prefix)).filter((entry) => !isEmpty(entry) && which(entry.key)).map(parse);
     },
     async cas(key, value, modifyIndex) {
       return consul.kv.cas(key, JSON.stringify(validate(schema, value, `the record ${key}`)), modifyIndex);

@@ -1,6 +1,8 @@
 import { AppError } from '#core/errors.ts';
 import { serviceName } from '#core/names.ts';
 import { validate } from '#core/validate.ts';
+import { DEFAULT_NETWORK, refuseUnfitNetwork } from '#pool/networks.ts';
+import { refuseTakenName, refuseTakenPorts, type ServiceInUse } from '#pool/services.ts';
 import { parseListener, parsePublish } from '#xlb/listeners.ts';
 import type { LbDeps } from '#xlb/operations/deps.ts';
 import type { LbSpec } from '#xlb/schema.ts';
@@ -14,8 +16,6 @@ export interface CreateRequest {
   network?: string | undefined;
   publish?: string[] | undefined;
 }
-
-export const DEFAULT_NETWORK = 'xcaas';
 
 /**
  * Writes the specification of a new load balancer; its members are the controller's business. The same request again changes nothing.
@@ -40,7 +40,9 @@ export async function createLb(deps: LbDeps, request: CreateRequest): Promise<Lb
   });
   const present = await store.specs.get(specKey(name), { consistent: true });
   if (present !== undefined) return existing(present.value, asked, request);
-  await refuseTakenPorts(deps, asked);
+  const services = await deps.services();
+  refuseTakenName({ kind: 'lb', name }, services);
+  refuseTakenPorts({ kind: 'lb', name, hostPorts: asked.publish.map(({ hostPort }) => hostPort) }, services, otherPort);
   await refuseUnfitNetwork(deps, asked.network);
   if (!(await store.specs.cas(specKey(name), asked, 0))) {
     const winner = await store.spec(name);
@@ -51,37 +53,8 @@ export async function createLb(deps: LbDeps, request: CreateRequest): Promise<Lb
   return asked;
 }
 
-/** @throws AppError `port_taken` when another load balancer publishes one of the host ports */
-export async function refuseTakenPorts(deps: LbDeps, asked: LbSpec): Promise<void> {
-  if (asked.publish.length === 0) return;
-  for (const name of await deps.store.names()) {
-    if (name === asked.name) continue;
-    const { value: other } = await deps.store.spec(name);
-    const clash = other.publish.find((theirs) => asked.publish.some((ours) => ours.hostPort === theirs.hostPort));
-    if (clash === undefined) continue;
-    throw new AppError('port_taken', `host port ${clash.hostPort} is published by the load balancer ${name} already`, {
-      hint: `publish another one, e.g. --publish ${clash.hostPort + 1}:${clash.port}, or send both through ${name} with rules by host`,
-    });
-  }
-}
-
-/** @throws AppError `not_found` for a network that does not exist, `invalid` for one that members on several hosts cannot share */
-async function refuseUnfitNetwork(deps: LbDeps, name: string): Promise<void> {
-  const hosts = await deps.hosts();
-  const teller = hosts.find((host) => host.alive && host.facts?.swarmManager);
-  if (teller === undefined)
-    throw new AppError('unavailable', 'no host that answers is a manager of the Swarm, which knows the networks', { hint: 'xcaas nodes' });
-  const hint = `docker network create --driver overlay --attachable ${name}`;
-  try {
-    const network = await deps.agent(teller).network(name);
-    if (network.driver !== 'overlay')
-      throw new AppError('invalid', `the network ${name} is a ${network.driver}, which does not reach other hosts`, { hint });
-    if (!network.attachable)
-      throw new AppError('invalid', `the network ${name} is for Swarm services only: it is not attachable`, { hint });
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'not_found') throw new AppError('not_found', error.message, { hint });
-    throw error;
-  }
+function otherPort(other: ServiceInUse, port: number): string {
+  return `publish another one, e.g. ${port + 1}${other.kind === 'lb' ? `, or send both through ${other.name} with rules by host` : ''}`;
 }
 
 /** Two where two hosts can hold them: one may then be lost. */

@@ -2,6 +2,7 @@ import type { Logger } from '#core/log.ts';
 import type { AgentClient } from '#pool/agent-client.ts';
 import type { Events } from '#pool/events.ts';
 import type { Host } from '#pool/host.ts';
+import type { ServiceInUse } from '#pool/services.ts';
 import type { LbStore } from '#xlb/store.ts';
 
 /** What the operations of load balancers need of the world. */
@@ -11,6 +12,8 @@ export interface LbDeps {
   hosts(): Promise<Host[]>;
   agent(host: Host): AgentClient;
   events: Events;
+  /** All services of the pool: their names and host ports are not to be had twice. */
+  services(): Promise<ServiceInUse[]>;
   /** Seals certificates. */
   poolKey: Buffer;
   /** Tells the controller that something changed, so that it looks at once. */
