@@ -24,6 +24,7 @@ import { createKeeper } from './members/keeper.ts';
 import { createMembers } from './members/members.ts';
 import { openSecretStore } from './members/secrets.ts';
 import { openMemberStore } from './members/store.ts';
+import { listVolumes } from './members/volumes.ts';
 import { createAgentMetrics } from './metrics.ts';
 import { createPresence } from './presence.ts';
 import { openDrainMarks } from './registrar/marks.ts';
@@ -128,6 +129,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log,
     metrics,
     members,
+    volumes: () => listVolumes(paths.volumes, store),
     paths,
     docker,
     hostId: host.id,

@@ -51,10 +51,11 @@ export function createImages(options: ImagesOptions): Images {
   async function list(): Promise<ImageReport[]> {
     try {
       const images = await docker.listImages();
-      return images.map(({ Id, RepoTags, Size }) => ({
+      return images.map(({ Id, RepoTags, Size, Labels }) => ({
         id: Id,
         tags: (RepoTags ?? []).filter((tag) => tag !== '<none>:<none>'),
         sizeBytes: Size,
+        labels: Labels ?? {},
       }));
     } catch (error) {
       throw engineError(error, 'listing the images');

@@ -92,6 +92,7 @@ describe('roles', () => {
   it('come from the certificate of a connection, and from one of our CA only', async () => {
     const server = await issuePair({ ca, cn: 's', role: 'control', addresses: [] });
     const agent = await issuePair({ ca, cn: 'h1', role: 'agent', addresses: [] });
+    const member = await issuePair({ ca, cn: 'adb-1', role: 'member', addresses: [] });
     const forged = await issuePair({ ca: foreign, cn: 'h1', role: 'control', addresses: [] });
     const seen = (client: Partial<KeyPair>) =>
       new Promise((resolve, reject) => {
@@ -107,12 +108,14 @@ describe('roles', () => {
       });
     expect(await seen(agent)).toEqual({ cn: 'h1', role: 'agent' });
     expect(await seen(forged)).toBeUndefined();
+    // Of our CA, and nobody to agents and control all the same.
+    expect(await seen(member)).toBeUndefined();
     expect(await seen({})).toBeUndefined();
   });
 
   it('are ours or none', () => {
     expect(roleOf({ subject: { OU: 'control' } })).toBe('control');
-    for (const OU of ['admin', ['agent', 'control'], undefined, 7]) expect(roleOf({ subject: { OU } })).toBeUndefined();
+    for (const OU of ['admin', 'member', ['agent', 'control'], undefined, 7]) expect(roleOf({ subject: { OU } })).toBeUndefined();
     expect(roleOf(undefined)).toBeUndefined();
   });
 });

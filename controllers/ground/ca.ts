@@ -7,6 +7,12 @@ import { AppError } from '#core/errors.ts';
 
 export type Role = 'agent' | 'control';
 
+/**
+ * What a certificate is for. `member` = the engine and sidecar of one member: between members of its service it is good, to agents and control it is
+ * nobody ({@link roleOf}).
+ */
+export type CertificateRole = Role | 'member';
+
 /** A certificate and its private key, both as PEM. */
 export interface KeyPair {
   cert: string;
@@ -15,9 +21,9 @@ export interface KeyPair {
 
 export interface IssueRequest {
   ca: KeyPair;
-  /** Host id or name. */
+  /** Id or name of the host, id of the member. */
   cn: string;
-  role: Role;
+  role: CertificateRole;
   /** IP addresses the certificate is good for; 127.0.0.1 is always added. */
   addresses: string[];
   /** DNS names the certificate is good for; `localhost` is always added. */

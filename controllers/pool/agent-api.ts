@@ -17,6 +17,14 @@ export type Done = z.infer<typeof Done>;
 export const MembersAnswer = z.object({ members: z.array(MemberReport) });
 export type MembersAnswer = z.infer<typeof MembersAnswer>;
 
+/** Data of a member that lies on a host; `kept` is true while the member belongs there. Only volumes with something in them are named. */
+export const VolumeReport = z.object({ member: z.string(), volumes: z.array(z.string()), kept: z.boolean() });
+export type VolumeReport = z.infer<typeof VolumeReport>;
+
+/** `GET /v1/volumes` */
+export const VolumesAnswer = z.object({ volumes: z.array(VolumeReport) });
+export type VolumesAnswer = z.infer<typeof VolumesAnswer>;
+
 /**
  * `PUT /v1/members/:id`. `change` says what was done: `secrets` = only files were rewritten, `started` = it existed and did not run.
  */
@@ -73,7 +81,13 @@ export type DrainAnswer = z.infer<typeof DrainAnswer>;
 export const StopRequest = z.object({ timeoutSeconds: z.number().int().min(0).max(3600) });
 export type StopRequest = z.infer<typeof StopRequest>;
 
-export const ImageReport = z.object({ id: imageId, tags: z.array(z.string()), sizeBytes: z.number().int().min(0) });
+export const ImageReport = z.object({
+  id: imageId,
+  tags: z.array(z.string()),
+  sizeBytes: z.number().int().min(0),
+  /** Labels of the image; none are told by agents of earlier versions. */
+  labels: z.record(z.string(), z.string()).default({}),
+});
 export type ImageReport = z.infer<typeof ImageReport>;
 
 /** `GET /v1/images` */

@@ -23,6 +23,8 @@ import {
   PromoteAnswer,
   PutMemberAnswer,
   SwarmAnswer,
+  type VolumeReport,
+  VolumesAnswer,
 } from '#pool/agent-api.ts';
 import { HostFacts } from '#pool/host.ts';
 import { type MemberReport, MemberRequest } from '#pool/member.ts';
@@ -74,6 +76,8 @@ export interface AgentClient {
   readonly hostId: string;
   host(options?: CallOptions): Promise<HostFacts>;
   members(options?: CallOptions): Promise<MemberReport[]>;
+  /** Data of members that lies on the host, whether or not they belong there. */
+  volumes(options?: CallOptions): Promise<VolumeReport[]>;
   putMember(request: MemberRequest, options?: CallOptions): Promise<PutMemberAnswer>;
   /** @param purge also its data @param stopSeconds what the member's own stop may take; 30 when not given */
   deleteMember(id: string, options?: CallOptions & { purge?: boolean; stopSeconds?: number }): Promise<DeleteMemberAnswer>;
@@ -166,6 +170,7 @@ export function createAgentClient({ host, port = PORTS.agent, tls, fence }: Agen
     hostId: host.id,
     host: (options) => call(HostFacts, 'GET', '/v1/host', { timeoutMs: read, ...options }),
     members: async (options) => (await call(MembersAnswer, 'GET', '/v1/members', { timeoutMs: read, ...options })).members,
+    volumes: async (options) => (await call(VolumesAnswer, 'GET', '/v1/volumes', { timeoutMs: read, ...options })).volumes,
     putMember: (request, options) =>
       call(PutMemberAnswer, 'PUT', member(request.spec.id), {
         timeoutMs: AGENT_DEADLINES_MS.putMember + request.spec.stopTimeoutSeconds * 1000,

@@ -57,7 +57,7 @@ describe('findContainer', () => {
 });
 
 describe('images', () => {
-  const image = (digit: string, ...tags: string[]): ImageReport => ({ id: `sha256:${digit.repeat(64)}`, tags, sizeBytes: 1 });
+  const image = (digit: string, ...tags: string[]): ImageReport => ({ id: `sha256:${digit.repeat(64)}`, tags, sizeBytes: 1, labels: {} });
   const xlb = image('1', 'xcaas/xlb:0.1.0', 'xcaas/xlb:latest');
   const setUp = (stock: Record<string, ImageReport[]>) => {
     const fetched: (FetchImageRequest & { to: string })[] = [];

@@ -7,7 +7,7 @@ import { AppError, messageOf, systemCode } from '#core/errors.ts';
 import { name } from '#core/names.ts';
 import type { HostPaths } from '#core/paths.ts';
 import { validate } from '#core/validate.ts';
-import type { DeleteMemberAnswer, LogsAnswer, MembersAnswer, PutMemberAnswer } from '#pool/agent-api.ts';
+import type { DeleteMemberAnswer, LogsAnswer, MembersAnswer, PutMemberAnswer, VolumeReport, VolumesAnswer } from '#pool/agent-api.ts';
 import { MemberRequest } from '#pool/member.ts';
 import { memberLogs } from '../members/logs.ts';
 import type { Members } from '../members/members.ts';
@@ -20,11 +20,14 @@ const LogsQuery = z.object({ lines: z.coerce.number().int().min(1).max(5000).def
 export interface MemberRouteDeps {
   docker: Docker;
   members: Members;
+  volumes(): Promise<VolumeReport[]>;
   paths: HostPaths;
 }
 
-export async function memberRoutes(app: FastifyInstance, { docker, members, paths }: MemberRouteDeps): Promise<void> {
+export async function memberRoutes(app: FastifyInstance, { docker, members, volumes, paths }: MemberRouteDeps): Promise<void> {
   app.get('/v1/members', async (): Promise<MembersAnswer> => ({ members: await members.list() }));
+
+  app.get('/v1/volumes', async (): Promise<VolumesAnswer> => ({ volumes: await volumes() }));
 
   app.put('/v1/members/:id', async (request): Promise<PutMemberAnswer> => {
     const { id } = validate(Params, request.params, 'the member');
