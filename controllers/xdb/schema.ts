@@ -23,6 +23,7 @@ export type BackupPlan = z.infer<typeof BackupPlan>;
 export const DbSpec = z.object({
   v: z.literal(1),
   name: serviceName,
+  created: z.string().optional(),
   role: dbRole,
   flavor,
   /** Image as the user named it (`--image`), or none for the built-in one. */
@@ -43,8 +44,13 @@ export const DbSpec = z.object({
   /** Database that is made at the beginning, and the user that owns it. */
   database: z.string().regex(/^[a-z][a-z0-9_]{0,62}$/),
   user: z.string().regex(/^[a-z][a-z0-9_]{0,31}$/),
-  /** Members by id, oldest first; the first of them makes the data. A member that is replaced keeps its id. */
+  /**
+   * Members by id, oldest first; the first of them makes the data. One that is made anew on another host gets a new id, and the controller writes it
+   * here: what its predecessor still does, on a host that was thought lost, can then never be taken for its own.
+   */
   members: z.array(z.object({ id: name, role: z.enum(['member', 'replica']), delaySeconds: z.number().int().min(0).default(0) })),
+  /** Highest number that a member was ever given; none is given twice. */
+  lastMember: z.number().int().min(0).default(0),
   /** Server parameters that differ from the defaults, see `parameters.ts`. */
   parameters: z.record(z.string(), z.string()).default({}),
   /** Counts changes that need a restart of the engine; members follow one after another. */
@@ -161,6 +167,10 @@ export const DbStatus = z.object({
   next: z.array(z.string()),
   specIndex: z.number().int(),
   time: z.string(),
+  /** When it was first as it was asked for; until then it is being made. */
+  firstReady: z.string().optional(),
+  /** What the record said when the controller looked last: a change of it is an event. */
+  seen: z.object({ epoch: z.number().int(), leader: z.string(), sync: z.string().nullable() }).optional(),
 });
 export type DbStatus = z.infer<typeof DbStatus>;
 
@@ -178,3 +188,11 @@ export const Credentials = z.object({
   users: z.record(z.string(), z.array(z.string()).min(1).max(2)),
 });
 export type Credentials = z.infer<typeof Credentials>;
+
+/** `xcaas/db/<name>/tls/<member>`: written by the controller; certificate and key are sealed with the pool's key. */
+export const TlsRecord = z.object({ v: z.literal(1), notAfter: z.string(), names: z.array(z.string()), sealed: z.string() });
+export type TlsRecord = z.infer<typeof TlsRecord>;
+
+/** `xcaas/db/<name>/handed`: written by the controller: which secrets each member was last given, by their hash, and on which host. */
+export const HandedRecord = z.object({ v: z.literal(1), members: z.record(z.string(), z.object({ host: z.string(), hash: z.string() })) });
+export type HandedRecord = z.infer<typeof HandedRecord>;

@@ -2,7 +2,18 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { createRecords, type Records, type Stored } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { serviceName } from '#core/names.ts';
-import { BirthRecord, DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SealedRecord, SyncRecord } from '#xdb/schema.ts';
+import {
+  BirthRecord,
+  DataRecord,
+  DbSpec,
+  DbStatus,
+  HandedRecord,
+  MemberStatus,
+  MoveOrder,
+  SealedRecord,
+  SyncRecord,
+  TlsRecord,
+} from '#xdb/schema.ts';
 
 export const DB_PREFIX = 'xcaas/db/';
 
@@ -18,6 +29,9 @@ export const dbKeys = (db: string) => {
     move: `${base}/move`,
     credentials: `${base}/credentials`,
     upstream: `${base}/upstream`,
+    tls: (member: string) => `${base}/tls/${member}`,
+    tlsPrefix: `${base}/tls/`,
+    handed: `${base}/handed`,
     data: (member: string) => `${base}/data/${member}`,
     dataPrefix: `${base}/data/`,
     member: (member: string) => `${base}/members/${member}`,
@@ -39,6 +53,8 @@ export interface DbStore {
   births: Records<BirthRecord>;
   moves: Records<MoveOrder>;
   sealed: Records<SealedRecord>;
+  tls: Records<TlsRecord>;
+  handed: Records<HandedRecord>;
   /** @throws AppError `not_found` naming what exists */
   spec(name: string): Promise<Stored<DbSpec>>;
   names(): Promise<string[]>;
@@ -58,6 +74,8 @@ export function createDbStore(consul: ConsulClient): DbStore {
     births: createRecords(consul, BirthRecord),
     moves: createRecords(consul, MoveOrder),
     sealed: createRecords(consul, SealedRecord),
+    tls: createRecords(consul, TlsRecord),
+    handed: createRecords(consul, HandedRecord),
     async spec(name) {
       const found = serviceName.safeParse(name).success ? await specs.get(dbKeys(name).spec, { consistent: true }) : undefined;
       if (found !== undefined) return found;
