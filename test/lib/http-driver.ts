@@ -1,24 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
 import { AppError } from '#core/errors.ts';
 import type { HttpLoad } from './load/http-load.ts';
 import type { LoadReport } from './load/report.ts';
 import type { WsLoad, WsReport } from './load/ws-load.ts';
-import type { PoolHost } from './pool/host.ts';
-import { nodeRunArgs } from './web/start.ts';
-
-/** Where the requests come from: this machine's own network if neither is given. */
-export interface From {
-  /** In the network of a pool's host; the driver hangs and dies with that host. */
-  inHost?: PoolHost;
-  /** In a container on a host's engine, on these networks: the only way to reach an overlay's addresses. */
-  inContainer?: { host: PoolHost; network: string; image?: string; name?: string };
-}
+import { bundledProgram, type From, spawnProgram } from './program.ts';
 
 export interface LoadOptions extends From {
   url: string | readonly string[];
@@ -109,7 +95,7 @@ async function launch<Report>(
   from: From,
   { startMs, stopMs }: { startMs: number; stopMs: number },
 ): Promise<Running<Report>> {
-  const child = spawnWorker(from);
+  const child = spawnProgram(from, worker());
   let stderr = '';
   let ended: string | undefined;
   const waiting = new Map<string, { resolve: (report: Report) => void; reject: (error: Error) => void }[]>();
@@ -167,45 +153,5 @@ async function launch<Report>(
   };
 }
 
-function spawnWorker({ inHost, inContainer }: From): ChildProcess {
-  const worker = workerFile();
-  if (inHost) return inHost.start(process.execPath, [worker]);
-  if (!inContainer) return spawn(process.execPath, [worker], { stdio: ['pipe', 'pipe', 'pipe'] });
-  const { host, network, image, name } = inContainer;
-  const args = [
-    'run',
-    '--interactive',
-    '--rm',
-    '--network',
-    network,
-    ...(name ? ['--name', name] : []),
-    ...nodeRunArgs({ image, scripts: { [worker]: '/worker.cjs' } }),
-    '/worker.cjs',
-  ];
-  return spawn('docker', args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...host.env } });
-}
-
-let built: string | undefined;
-
-/** The driver in one file, named by its content: programs that run at the same time share it. */
-function workerFile(): string {
-  if (built !== undefined) return built;
-  const { outputFiles } = buildSync({
-    entryPoints: [fileURLToPath(new URL('./load/worker.ts', import.meta.url))],
-    write: false,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    external: ['bufferutil', 'utf-8-validate'],
-    logLevel: 'warning',
-  });
-  const { contents, hash } = outputFiles[0]!;
-  const file = join(tmpdir(), `xcaas-load-${hash.replace(/[^A-Za-z0-9]/g, '')}.cjs`);
-  if (!existsSync(file)) {
-    writeFileSync(`${file}.${process.pid}`, contents);
-    renameSync(`${file}.${process.pid}`, file);
-  }
-  built = file;
-  return file;
-}
+const worker = () =>
+  bundledProgram(fileURLToPath(new URL('./load/worker.ts', import.meta.url)), { name: 'load', external: ['bufferutil', 'utf-8-validate'] });
