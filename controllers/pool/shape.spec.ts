@@ -14,10 +14,21 @@ function pool(...hosts: string[]): Host[] {
 
 function appoint(hosts: Host[]): Host[] {
   const { managers } = managersWanted(hosts);
-  return hosts.map((host) => ({ ...host, spec: { ...host.spec, manager: managers.includes(host.spec.id) } }));
+  return hosts.map((host) => {
+    const manager = managers.includes(host.spec.id);
+    return { ...host, spec: { ...host.spec, manager }, facts: { ...host.facts!, swarmManager: manager } };
+  });
 }
 
 describe('shapeOf', () => {
+  it('counts a manager from when its engine is one', () => {
+    const hosts = pool('A*', 'B*', 'C*');
+    expect(shapeOf(hosts).survivesGroup).toBe(true);
+    const [first, second, third] = hosts as [Host, Host, Host];
+    const becoming = { ...third, facts: { ...third.facts!, swarmManager: false } };
+    expect(shapeOf([first, second, becoming])).toMatchObject({ managers: 2, survivesHost: false, survivesGroup: false });
+  });
+
   it.each([
     [['A*'], false, false, 'one host: its loss stops everything; nothing acknowledged is lost once it is back'],
     [

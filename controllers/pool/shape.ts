@@ -17,7 +17,7 @@ export interface Shape {
 type ShapeHost = Pick<Host, 'spec' | 'facts'>;
 
 /**
- * What the loss of one host or group means, from where hosts and managers (Consul servers, Swarm managers) stand: all that is needed is
+ * What the loss of one host or group means, from where hosts and managers (Consul servers that are Swarm managers too) stand: all that is needed is
  * that more than half of the managers are left, and a host for the members. What is broken at this moment is not asked, see
  * `xcaas status` for that.
  */
@@ -85,8 +85,9 @@ function say(
   return { sentence: `${pool}: members have no other host to go to when one is lost`, next: [add] };
 }
 
-function isManager({ spec }: ShapeHost): boolean {
-  return spec.manager;
+/** One that was made a manager counts from when its engine says so: until then the Swarm has one less to lose. */
+function isManager({ spec, facts }: ShapeHost): boolean {
+  return spec.manager && facts?.swarmManager !== false;
 }
 
 export function countBy<T>(items: readonly T[], key: (item: T) => string): Map<string, number> {
