@@ -154,7 +154,9 @@ function decompressor(codec: Codec): NodeJS.ReadWriteStream[] {
 
 function zstd(): Zstd {
   if (!('createZstdCompress' in zlib)) {
-    throw new AppError('invalid', 'this backup is compressed with zstd, which this version of Node does not know', { hint: 'read it with the image' });
+    throw new AppError('invalid', 'this backup is compressed with zstd, which this version of Node does not know', {
+      hint: 'read it with the image',
+    });
   }
   return zlib as unknown as Zstd;
 }

@@ -1,7 +1,7 @@
 import { AppError } from '#core/errors.ts';
 import {
-  EventType,
   type EventHeader,
+  EventType,
   type GtidEvent,
   HEADER_BYTES,
   hasChecksums,
@@ -84,7 +84,9 @@ export function createGroupReader({ offset, checksums = true, keep }: GroupReade
     }
     if (!isIntact(event, checked)) throw damaged(start);
     if (header.type === EventType.startEncryption) {
-      throw new AppError('engine', 'the binlog is encrypted by the engine: it cannot be archived', { hint: 'archives are encrypted by themselves' });
+      throw new AppError('engine', 'the binlog is encrypted by the engine: it cannot be archived', {
+        hint: 'archives are encrypted by themselves',
+      });
     }
     if (header.type === EventType.gtid) {
       const gtid = readGtid(event, header);
@@ -119,7 +121,8 @@ export function createGroupReader({ offset, checksums = true, keep }: GroupReade
       if (held < needed) return found;
       let buffer = pending.length === 1 ? chunk : Buffer.concat(pending);
       if (!magicSeen && buffer.length >= MAGIC.length) {
-        if (!buffer.subarray(0, MAGIC.length).equals(MAGIC)) throw new AppError('engine', 'this is not a binlog: its first bytes are wrong');
+        if (!buffer.subarray(0, MAGIC.length).equals(MAGIC))
+          throw new AppError('engine', 'this is not a binlog: its first bytes are wrong');
         magicSeen = true;
         buffer = buffer.subarray(MAGIC.length);
         at += MAGIC.length;

@@ -37,7 +37,12 @@ export async function exchange(request: StreamRequest): Promise<StreamResponse> 
   const length = body === undefined ? 0 : body instanceof Buffer ? body.length : undefined;
   const sent = { ...headers, ...(length === undefined ? { 'transfer-encoding': 'chunked' } : { 'content-length': String(length) }) };
   const secure = url.protocol === 'https:';
-  const outgoing = (secure ? https : http).request(url, { method, headers: sent, ...(signal ? { signal } : {}), ...(secure && ca ? { ca } : {}) });
+  const outgoing = (secure ? https : http).request(url, {
+    method,
+    headers: sent,
+    ...(signal ? { signal } : {}),
+    ...(secure && ca ? { ca } : {}),
+  });
   outgoing.setTimeout(SILENCE_MS, () => outgoing.destroy(new AppError('timeout', `${where} was silent for ${SILENCE_MS / 1000} s`)));
   const answered = new Promise<StreamResponse>((resolve, reject) => {
     outgoing.once('error', (cause) => reject(unreachable(where, cause, signal)));
@@ -71,7 +76,9 @@ export async function settle(response: StreamResponse, what: string, expected: r
       parts.push(chunk as Buffer);
     }
   } catch (error) {
-    throw error instanceof AppError ? error : new AppError('unavailable', `${what}: the connection broke: ${messageOf(error)}`, { cause: error });
+    throw error instanceof AppError
+      ? error
+      : new AppError('unavailable', `${what}: the connection broke: ${messageOf(error)}`, { cause: error });
   }
   const text = Buffer.concat(parts).toString('utf8');
   if (expected.includes(response.status)) return text;
@@ -80,9 +87,16 @@ export async function settle(response: StreamResponse, what: string, expected: r
 
 export function refusal(status: number, what: string, text: string): AppError {
   const detail = /<Code>([^<]*)<\/Code>|"exception"\s*:\s*"([^"]*)"/.exec(text);
-  const said = detail?.[1] ?? detail?.[2] ?? text.replace(/<[^>]*>/g, ' ').trim().slice(0, 200);
+  const said =
+    detail?.[1] ??
+    detail?.[2] ??
+    text
+      .replace(/<[^>]*>/g, ' ')
+      .trim()
+      .slice(0, 200);
   const why = `${what}: the store answered ${status}${said === '' ? '' : ` (${said})`}`;
-  if (status === 401 || status === 403) return new AppError('forbidden', why, { hint: 'check the user, the key and the rights of it at the store' });
+  if (status === 401 || status === 403)
+    return new AppError('forbidden', why, { hint: 'check the user, the key and the rights of it at the store' });
   if (status === 404) return new AppError('not_found', why);
   if (status === 507) return new AppError('disk_full', why);
   if (status >= 500 || status === 429) return new AppError('unavailable', why);

@@ -39,7 +39,11 @@ export function createS3Store(options: S3Options): BackupStore {
     const signed = await new AwsV4Signer({
       method,
       url: url.href,
-      headers: { 'x-amz-content-sha256': createHash('sha256').update(body ?? '').digest('hex') },
+      headers: {
+        'x-amz-content-sha256': createHash('sha256')
+          .update(body ?? '')
+          .digest('hex'),
+      },
       accessKeyId: accessKey,
       secretAccessKey: secretKey,
       service: 's3',
@@ -76,7 +80,9 @@ export function createS3Store(options: S3Options): BackupStore {
       await upload(second);
       for (let next = await parts.next(); !next.done; next = await parts.next()) await upload(next.value);
       const list = etags.map((etag, index) => `<Part><PartNumber>${index + 1}</PartNumber><ETag>${xmlText(etag)}</ETag></Part>`).join('');
-      const body = Buffer.from(`<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list}</CompleteMultipartUpload>`);
+      const body = Buffer.from(
+        `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${list}</CompleteMultipartUpload>`,
+      );
       const done = await ask(what, 'POST', key, { uploadId }, [200], body);
       // S3 says 200 at once, and what came of it in the body.
       if (done.text.includes('<Error>')) throw refusal(500, what, done.text);

@@ -30,8 +30,12 @@ export function parseStore(text: string): StoreAddress {
   if (url.hash !== '' || url.hostname === '') throw wrong('it names no host, or has a "#" (write %23)');
   const tls = url.searchParams.get('tls');
   if (tls !== null && tls !== 'on' && tls !== 'off') throw wrong('tls is on or off');
-  const path = url.pathname.split('/').filter((part) => part !== '').map(decodeURIComponent);
-  if (path.some((part) => !/^[A-Za-z0-9._-]+$/.test(part) || part === '..' || part === '.')) throw wrong('its path may hold letters, digits, ".", "_" and "-"');
+  const path = url.pathname
+    .split('/')
+    .filter((part) => part !== '')
+    .map(decodeURIComponent);
+  if (path.some((part) => !/^[A-Za-z0-9._-]+$/.test(part) || part === '..' || part === '.'))
+    throw wrong('its path may hold letters, digits, ".", "_" and "-"');
   const user = decodeURIComponent(url.username);
   const secret = decodeURIComponent(url.password);
   const credentials = user === '' ? undefined : { user, ...(secret === '' ? {} : { secret }) };

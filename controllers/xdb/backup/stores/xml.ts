@@ -4,7 +4,7 @@
  */
 export function xmlValues(xml: string, element: string): string[] {
   const found = xml.matchAll(new RegExp(`<${element}(?:\\s[^>]*)?>([\\s\\S]*?)</${element}>`, 'g'));
-  return Array.from(found, ([, inner]) => (inner!.includes('<') ? inner! : unescape(inner!)));
+  return Array.from(found, ([, inner]) => (inner!.includes('<') ? inner! : unescaped(inner!)));
 }
 
 export function xmlText(text: string): string {
@@ -13,7 +13,7 @@ export function xmlText(text: string): string {
 
 const NAMED: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
-function unescape(text: string): string {
+function unescaped(text: string): string {
   return text.replace(/&(?:#x([0-9a-f]+)|#(\d+)|(\w+));/gi, (all, hex, decimal, name) => {
     if (hex !== undefined) return String.fromCodePoint(Number.parseInt(hex, 16));
     if (decimal !== undefined) return String.fromCodePoint(Number(decimal));

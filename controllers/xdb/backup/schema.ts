@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { name, serviceName } from '#core/names.ts';
+
+export const backupId = z.string().regex(/^[0-9]{8}-[0-9]{6}-[0-9a-f]{4}$/, 'a backup is called like 20260801-021500-3f9c');
+
+/** What a table held at one moment, for whoever restores it. */
+export const TableSum = z.object({ schema: z.string(), table: z.string(), rows: z.number().int(), checksum: z.string() });
+export type TableSum = z.infer<typeof TableSum>;
+
+/** `full/<id>/check.json`: tables as they were at `gtid`, read in one snapshot after the backup was made. */
+export const BackupCheck = z.object({
+  v: z.literal(1),
+  gtid: z.string(),
+  tables: z.array(TableSum),
+  /** Not read: there was no time, or their definition changed meanwhile. */
+  skipped: z.number().int(),
+});
+export type BackupCheck = z.infer<typeof BackupCheck>;
+
+/** `full/<id>/backup.json`, written last: a backup without it does not exist. */
+export const BackupMarker = z.object({
+  v: z.literal(1),
+  id: backupId,
+  db: serviceName,
+  member: name,
+  flavor: z.enum(['mariadb', 'mysql']),
+  engineVersion: z.string(),
+  started: z.string(),
+  finished: z.string(),
+  /** The data as of which it is. */
+  gtid: z.string(),
+  /** Seconds since 1970 of that transaction; the end of the backup where it could not be told. */
+  at: z.number(),
+  /** Of the stored object, and of what is in it. */
+  bytes: z.number().int(),
+  sha256: z.string(),
+  contentBytes: z.number().int(),
+  encrypted: z.boolean(),
+});
+export type BackupMarker = z.infer<typeof BackupMarker>;
+
+const work = z.enum(['asked', 'running', 'done', 'failed']);
+
+/** `xcaas/db/<name>/backups/<id>`: asked for by the API or the schedule; what became of it by the sidecar that does it. A shadow of what is in the store. */
+export const BackupRecord = z.object({
+  v: z.literal(1),
+  id: backupId,
+  db: serviceName,
+  kind: z.literal('full'),
+  /** Who asked. */
+  by: z.enum(['user', 'schedule', 'found']),
+  state: work,
+  /** The member that makes it, and, on volumes, has it. The leader's sidecar chooses. */
+  member: name.optional(),
+  created: z.string(),
+  started: z.string().optional(),
+  finished: z.string().optional(),
+  /** Bytes written so far, and at the end. */
+  bytes: z.number().int().default(0),
+  gtid: z.string().optional(),
+  at: z.number().optional(),
+  sha256: z.string().optional(),
+  engineVersion: z.string().optional(),
+  encrypted: z.boolean().optional(),
+  /** Where, without credentials. */
+  store: z.string(),
+  /** Folder of the history it belongs to. */
+  history: z.string().optional(),
+  error: z.string().optional(),
+  verify: z
+    .object({
+      state: work,
+      member: name.optional(),
+      time: z.string(),
+      /** Found sound or not; only when done. */
+      ok: z.boolean().optional(),
+      sentence: z.string().optional(),
+    })
+    .optional(),
+  /** To be deleted, by the member that has it. */
+  deleting: z.string().optional(),
+});
+export type BackupRecord = z.infer<typeof BackupRecord>;
