@@ -186,6 +186,8 @@ export const Credentials = z.object({
   replication: z.record(z.string(), z.string()),
   /** Users of the user's: name → password. Two passwords while one is being changed, the newest first. */
   users: z.record(z.string(), z.array(z.string()).min(1).max(2)),
+  /** Account at the outside master of `role=slave`. */
+  upstream: z.object({ user: z.string(), password: z.string() }).optional(),
 });
 export type Credentials = z.infer<typeof Credentials>;
 

@@ -1,0 +1,45 @@
+import { createHmac } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { messageOf } from '#core/errors.ts';
+import type { Logger } from '#core/log.ts';
+import { Credentials } from '#xdb/schema.ts';
+
+/** The secrets of this database, read again when their file has changed. What is damaged or gone does not replace what was known. */
+export interface CredentialsSource {
+  /** @returns whether they differ from what was known before */
+  refresh(): Promise<boolean>;
+  current(): Credentials | undefined;
+  /** Why the file as it is now is not used. */
+  problem(): string | undefined;
+  /** Known to the members of this database only, and not usable at its engines. */
+  peerSecret(): string | undefined;
+}
+
+export function createCredentials(path: string, log: Logger): CredentialsSource {
+  let current: Credentials | undefined;
+  let text: string | undefined;
+  let problem: string | undefined;
+  return {
+    async refresh() {
+      try {
+        const now = await readFile(path, 'utf8');
+        if (now === text) return false;
+        const next = Credentials.parse(JSON.parse(now));
+        text = now;
+        problem = undefined;
+        const isNew = JSON.stringify(next) !== JSON.stringify(current);
+        current = next;
+        return isNew;
+      } catch (error) {
+        // A parser's message may hold what it could not parse.
+        const why = error instanceof SyntaxError ? 'it is not JSON' : messageOf(error).slice(0, 200);
+        if (why !== problem) log.warn({ err: why }, 'the credentials of this database cannot be read');
+        problem = why;
+        return false;
+      }
+    },
+    current: () => current,
+    problem: () => problem,
+    peerSecret: () => (current === undefined ? undefined : createHmac('sha256', current.agent).update('xdb peer').digest('hex')),
+  };
+}

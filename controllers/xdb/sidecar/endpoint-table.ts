@@ -1,0 +1,51 @@
+import { z } from 'zod';
+import { ipAddress } from '#tcp/schema.ts';
+import type { RecordsView } from './records.ts';
+
+const Peer = z.object({ id: z.string(), address: ipAddress });
+export type EndpointPeer = z.infer<typeof Peer>;
+
+/** Where the two ports lead. As file: the last known good of it. */
+export const EndpointTable = z.object({
+  v: z.literal(1),
+  epoch: z.number().int().min(0),
+  /** Nobody while a promotion is under way: what the old master still says must not be heard any more. */
+  master: Peer.nullable(),
+  /** Those who follow; empty = whoever asks for a slave gets the master. */
+  slaves: z.array(Peer),
+});
+export type EndpointTable = z.infer<typeof EndpointTable>;
+
+/** A slave that is further behind is asked only when there is no better one, in seconds. */
+const FAR_BEHIND_SECONDS = 60;
+
+/**
+ * Pure: where the ports lead by these records.
+ *
+ * @param last what was known before: an address stays known when the session of its member ends, since an engine may well go on without Consul
+ */
+export function endpointOf(
+  view: Pick<RecordsView, 'protocol' | 'statuses'>,
+  own: { member: string; address: string },
+  last: EndpointTable | undefined,
+): EndpointTable | undefined {
+  const sync = view.protocol.sync?.value;
+  if (sync === undefined || (last !== undefined && sync.epoch < last.epoch)) return last;
+  const known = new Map(
+    [...(last?.slaves ?? []), ...(last?.master === null || last === undefined ? [] : [last.master])].map((p) => [p.id, p]),
+  );
+  const addressOf = (id: string) => (id === own.member ? own.address : (view.statuses[id]?.address ?? known.get(id)?.address));
+  const { id } = sync.leader;
+  const address = addressOf(id);
+  const master = sync.state === 'open' && address !== undefined ? { id, address } : null;
+  const following = [...view.protocol.members, ...view.protocol.replicas].filter((member) => {
+    const status = view.statuses[member];
+    return member !== id && status?.state === 'running' && view.protocol.data[member]?.value.ready === sync.epoch;
+  });
+  const near = following.filter((member) => (view.statuses[member]?.lagSeconds ?? 0) <= FAR_BEHIND_SECONDS);
+  const slaves = (near.length > 0 ? near : following).flatMap((member) => {
+    const at = addressOf(member);
+    return at === undefined ? [] : [{ id: member, address: at }];
+  });
+  return { v: 1, epoch: sync.epoch, master, slaves };
+}

@@ -1,0 +1,53 @@
+import { AppError } from '#core/errors.ts';
+import { XDB_PORTS } from '../config.ts';
+import { DONE, type Executor, type Tools } from './context.ts';
+
+const KILL_MS = 5000;
+
+/** Birth: an empty volume becomes a database. What a try before this one left without a generation is thrown away. */
+export const initialise: Executor<'initialise'> = async (_step, tools) => {
+  const { engine, disk, credentials, failpoints } = tools;
+  const known = credentials.current();
+  if (known === undefined) throw new AppError('unavailable', credentials.problem() ?? 'the credentials are not known yet');
+  await empty(tools);
+  await engine.initialise({ agentPassword: known.agent });
+  await failpoints.at('step:initialise:made');
+  await disk.beginGeneration();
+  return DONE;
+};
+
+/** R2: the engine, then the generation, then the data: whatever happens in between, what is left cannot be taken for data. */
+export const wipe: Executor<'wipe'> = async (_step, tools) => {
+  tools.link.drop();
+  await tools.supervisor.kill(KILL_MS);
+  await empty(tools);
+  return DONE;
+};
+
+/** R3: whole or nothing; the generation is written last. */
+export const clone: Executor<'clone'> = async (step, tools, { view, addressOf, signal }) => {
+  const { disk, takeClone, failpoints, onClone } = tools;
+  const sync = view?.protocol.sync?.value;
+  const address = addressOf(step.leader);
+  if (sync === undefined || address === undefined) throw new AppError('unavailable', `it is not known where ${step.leader} is`);
+  await empty(tools);
+  try {
+    onClone({ from: step.leader, bytes: 0 });
+    await takeClone(
+      { member: step.leader, address, port: XDB_PORTS.peer },
+      { gen: sync.leader.gen, epoch: sync.epoch },
+      { signal, onProgress: onClone },
+    );
+    await failpoints.at('step:clone:loaded');
+    await disk.beginGeneration();
+    return DONE;
+  } finally {
+    onClone(undefined);
+  }
+};
+
+async function empty({ engine, disk, supervisor }: Tools): Promise<void> {
+  if (supervisor.engine()?.state !== 'none') throw new AppError('conflict', 'data are not thrown away while an engine runs on them');
+  await disk.endGeneration();
+  await engine.wipe();
+}

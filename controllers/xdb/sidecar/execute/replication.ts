@@ -1,0 +1,74 @@
+import { AppError } from '#core/errors.ts';
+import type { MasterAddress } from '#xdb/engine/engine.ts';
+import { XDB_PORTS } from '../config.ts';
+import { DONE, type Executor, FAILED, type Moment, sessionOf, type Tools } from './context.ts';
+
+/** One call applies what it can in so long; the next turn goes on. Milliseconds. */
+const DRAIN_MS = 2500;
+
+/** O1, B2 */
+export const allowDumps: Executor<'allow_dumps'> = async (step, tools, moment) => {
+  await sessionOf(tools, moment).allowDumps(step.members);
+  return DONE;
+};
+
+export const semiSyncMaster: Executor<'semi_sync_master'> = async (step, tools, moment) => {
+  await sessionOf(tools, moment).setSemiSyncMaster(step.on);
+  return DONE;
+};
+
+/** B: after semi-sync is on, so that everything later waits. */
+export const sample: Executor<'sample'> = async (_step, tools, moment) => ({
+  is: 'done',
+  g: (await sessionOf(tools, moment).facts()).binlogGtid,
+});
+
+/** P2, J */
+export const stopReceiving: Executor<'stop_receiving'> = async (_step, tools, moment) => {
+  await sessionOf(tools, moment).stopReceiving();
+  return DONE;
+};
+
+/** P3, J1 */
+export const drain: Executor<'drain'> = async (_step, tools, moment) => ((await sessionOf(tools, moment).drain(DRAIN_MS)) ? DONE : FAILED);
+
+/** P4 */
+export const forgetMaster: Executor<'forget_master'> = async (_step, tools, moment) => {
+  const session = sessionOf(tools, moment);
+  await session.forgetMaster();
+  await session.setSemiSyncSlave(false);
+  return DONE;
+};
+
+/** J2. "Unknown" is no answer: it is asked again. */
+export const compare: Executor<'compare'> = async (step, tools, moment) => {
+  const compared = await sessionOf(tools, moment).compareWith(masterOf(step.leader, tools, moment));
+  return compared === 'unknown' ? FAILED : { is: 'done', compared };
+};
+
+/** J2, J3 */
+export const follow: Executor<'follow'> = async (step, tools, moment) => {
+  const { config } = tools;
+  const delaySeconds = moment.view?.spec.value.members.find(({ id }) => id === config.member)?.delaySeconds ?? 0;
+  await sessionOf(tools, moment).follow(masterOf(step.leader, tools, moment), { semiSync: step.semiSync, delaySeconds });
+  return DONE;
+};
+
+export const followUpstream: Executor<'follow_upstream'> = async (_step, tools, moment) => {
+  const upstream = moment.view?.spec.value.upstream;
+  const account = tools.credentials.current()?.upstream;
+  if (upstream === undefined || account === undefined)
+    throw new AppError('unavailable', 'the account at the outside master is not known yet');
+  const master = { member: undefined, host: upstream.host, port: upstream.port, ...account, caFile: undefined };
+  await sessionOf(tools, moment).follow(master, { semiSync: false, delaySeconds: 0 });
+  return DONE;
+};
+
+/** Each member has an account of its own at the leader, so that one can be shut out without the others. */
+function masterOf(member: string, { config, credentials }: Tools, { addressOf }: Moment): MasterAddress {
+  const host = addressOf(member);
+  const password = credentials.current()?.replication[config.member];
+  if (host === undefined) throw new AppError('unavailable', `it is not known where ${member} is`);
+  if (password === undefined) throw new AppError('unavailable', `the replication account of ${config.member} is not known yet`);
+  return { member, host, port: XDB_PORTS.engine, user: `repl_${config.member}`, password, caFile: config.paths.ca };
+}

@@ -1,0 +1,109 @@
+import { messageOf } from '#core/errors.ts';
+import type { Logger } from '#core/log.ts';
+import { sleep } from '#core/sleep.ts';
+import type { Engine, EngineSession, Heartbeat } from '#xdb/engine/engine.ts';
+import { within } from './within.ts';
+
+/**
+ * A row written each second while this member takes writes: it tells followers how far behind they are, measures how long a commit takes, and releases a commit whose
+ * acknowledgement was lost (any later one does). It has a connection of its own and hangs with everybody else.
+ */
+export interface HeartbeatWriter {
+  /** What is to be written from now on; undefined: nothing. */
+  set(beat: (Heartbeat & { instance: string }) | undefined): void;
+  /** E1: writes one now. @returns whether it was written within `timeoutMs` */
+  beatNow(beat: Heartbeat & { instance: string }, timeoutMs: number): Promise<boolean>;
+  /** Nothing is written any more, nor under way, once this has returned true. To be undone by {@link resume}. */
+  pause(timeoutMs: number): Promise<boolean>;
+  resume(): void;
+  /** Milliseconds that the last one took, undefined before the first. */
+  lastMs(): number | undefined;
+  stop(): Promise<void>;
+}
+
+export interface HeartbeatOptions {
+  engine: Pick<Engine, 'connect'>;
+  log: Logger;
+  everyMs?: number;
+  timeoutMs?: number;
+}
+
+export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 }: HeartbeatOptions): HeartbeatWriter {
+  const stopping = new AbortController();
+  let wanted: (Heartbeat & { instance: string }) | undefined;
+  let session: EngineSession | undefined;
+  let paused = false;
+  let lastMs: number | undefined;
+  let underWay: Promise<boolean> | undefined;
+  let wake = new AbortController();
+  let complaint = '';
+
+  function drop(): void {
+    session?.close();
+    session = undefined;
+  }
+
+  async function write(beat: Heartbeat & { instance: string }, limitMs: number): Promise<boolean> {
+    try {
+      if (session?.instance !== beat.instance) drop();
+      session ??= await within(engine.connect({ timeoutMs: 1000 }), 1500, 'a connection for the heartbeat', (late) => late.close());
+      if (session.instance !== beat.instance) return false;
+      lastMs = (await session.heartbeat({ epoch: beat.epoch, member: beat.member }, limitMs)).ms;
+      complaint = '';
+      return true;
+    } catch (error) {
+      drop();
+      const text = messageOf(error);
+      if (text !== complaint) log.warn({ err: text }, 'the heartbeat could not be written');
+      complaint = text;
+      return false;
+    }
+  }
+
+  /** One at a time. */
+  async function single(beat: Heartbeat & { instance: string }, limitMs: number): Promise<boolean> {
+    while (underWay !== undefined) await underWay;
+    const mine = write(beat, limitMs).finally(() => {
+      underWay = undefined;
+    });
+    underWay = mine;
+    return mine;
+  }
+
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      wake = new AbortController();
+      if (wanted !== undefined && !paused) await single(wanted, timeoutMs);
+      await sleep(everyMs, AbortSignal.any([stopping.signal, wake.signal]));
+    }
+  })();
+
+  return {
+    set(beat) {
+      const changed = beat?.instance !== wanted?.instance || beat?.epoch !== wanted?.epoch;
+      wanted = beat;
+      if (beat === undefined) lastMs = undefined;
+      if (changed && beat !== undefined) wake.abort();
+    },
+    async beatNow(beat, limitMs) {
+      return within(single(beat, limitMs), limitMs + 500, 'the first heartbeat').catch(() => false);
+    },
+    async pause(limitMs) {
+      paused = true;
+      if (underWay === undefined) return true;
+      return within(underWay, limitMs, 'the heartbeat').then(
+        () => true,
+        () => false,
+      );
+    },
+    resume() {
+      paused = false;
+    },
+    lastMs: () => lastMs,
+    async stop() {
+      stopping.abort();
+      drop();
+      await running;
+    },
+  };
+}
