@@ -2,21 +2,25 @@
 # shellcheck shell=bash
 
 INPUTS_LABEL=xcaas.inputs
+APPLIANCES=(xlb xdb)
 # HashiCorp's image, where a registry answers. 1.16 is the last version under the MPL.
 CONSUL_UPSTREAM=${XCAAS_CONSUL_IMAGE:-hashicorp/consul:1.16}
 
 image_tag() { printf 'xcaas/%s:%s' "$1" "$VERSION"; }
 # Images that a further host of the pool needs, in the order that makes sense to stream.
-pool_images() { echo consul control; if appliance_built xlb; then echo xlb; fi; }
+pool_images() { local name; echo consul control; for name in "${APPLIANCES[@]}"; do if appliance_built "$name"; then echo "$name"; fi; done; }
 # An appliance is part of this version when its image and its sidecar are in the tree.
 appliance_built() { [[ -f $REPO/images/$1/Dockerfile && -f $REPO/controllers/programs/$1.ts ]]; }
 
 ensure_images() {
+  local name
   scratch
   build_programs
   build_consul
   build_image control "$(file_hash images/control)" "$(program_hash agent control host cli)" "$(base_hash)"
-  if appliance_built xlb; then build_image xlb "$(file_hash images/xlb)" "$(program_hash xlb)" "$(base_hash)"; fi
+  for name in "${APPLIANCES[@]}"; do
+    if appliance_built "$name"; then build_image "$name" "$(file_hash "images/$name")" "$(program_hash "$name")" "$(base_hash)"; fi
+  done
 }
 
 # images_missing: whether anything would be built; for the plan. Looks at tags only, hashes are compared when it comes to it.

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '#core/errors.ts';
 import { errorFromBody, isRecord } from '#core/http.ts';
@@ -11,9 +12,12 @@ import { PLAIN_IMAGE } from './web/start.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SETUP = `${ROOT}/xcaas`;
 
+/** As setup has it: an appliance belongs to this version when its image and its sidecar are in the tree. */
+const APPLIANCES = ['xlb', 'xdb'].filter((name) => existsSync(`${ROOT}controllers/programs/${name}.ts`));
+
 /** Images a host of a test pool begins with: what `up` would build or stream, and what test containers run. */
 export const POOL_IMAGES = [
-  ...['build', 'consul', 'control', 'xlb'].map((name) => `xcaas/${name}:${VERSION}`),
+  ...['build', 'consul', 'control', ...APPLIANCES].map((name) => `xcaas/${name}:${VERSION}`),
   PLAIN_IMAGE,
   'node:24-trixie-slim',
 ];
