@@ -1,0 +1,88 @@
+import { lossOf } from '#pool/lost-host.ts';
+import { specHash } from '#pool/member.ts';
+import type { Placement } from '#pool/placement-record.ts';
+import { planDestroyed } from '#xdb/plan/destroyed.ts';
+import { memberSpec } from '#xdb/plan/member-spec.ts';
+import { planMembership, tiersApartFrom } from '#xdb/plan/membership.ts';
+import { planRolling } from '#xdb/plan/rolling.ts';
+import { planStrays } from '#xdb/plan/strays.ts';
+import { answers, hostOf, type Observed, placementOf, placementsOf, reportOf, type Step } from '#xdb/plan/world.ts';
+import type { DbSpec } from '#xdb/schema.ts';
+import { fullMembers, memberIds } from '#xdb/spec.ts';
+
+/**
+ * Pure: the steps that bring one database to its specification, all of which can be done now. An empty list = nothing to do. Who leads, who is in sync
+ * and when a member may be believed is the sidecars' business (`protocol/`); this only decides which members exist, where, and made of what.
+ *
+ * Invariants (plan.spec.ts): at most one step takes a running member away; never the leader of a pair; data go only while another member leads and,
+ * of a pair, a second one holds everything; applied again and again the plan becomes empty.
+ */
+export function plan(spec: DbSpec, observed: Observed, now: Date): Step[] {
+  const lost = planLost(spec, observed, now);
+  if (spec.destroyed !== undefined) return [...lost, ...planDestroyed(spec, observed, now)];
+  const place = planPlace(spec, observed);
+  const reserve = planReserve(spec, observed);
+  // What runs is compared with what is reserved: the one after the other.
+  if (place !== undefined || reserve.length > 0) return [...lost, ...(place === undefined ? [] : [place]), ...reserve];
+  const ensures = memberIds(spec).flatMap((member) => planEnsure(spec, member, observed) ?? []);
+  const one = planMembership(spec, observed, now) ?? planRolling(spec, observed, now);
+  return [...lost, ...ensures, ...(one === undefined ? [] : [one]), ...planStrays(spec, observed, now)];
+}
+
+function planLost(spec: DbSpec, observed: Observed, now: Date): Step[] {
+  return placementsOf(spec, observed).flatMap((placement): Step[] => {
+    const { member } = placement;
+    const loss = lossOf(placement, observed, now);
+    if (loss.state === 'back') return [{ do: 'lost', member, since: undefined, reason: `${loss.host.spec.name} is back` }];
+    if (loss.state === 'silent')
+      return [{ do: 'lost', member, since: now.toISOString(), reason: `${loss.host.spec.name} does not answer` }];
+    return [];
+  });
+}
+
+/** The first members are placed together, all or none; a later one apart from those that are there. */
+function planPlace(spec: DbSpec, observed: Observed): Step | undefined {
+  const missing = memberIds(spec).filter((member) => placementOf(member, observed) === undefined);
+  if (missing.length === 0) return undefined;
+  const full = fullMembers(spec);
+  const placed = full.filter((member) => !missing.includes(member));
+  const reason = missing.length === 1 ? `${missing[0]} has no host yet` : `${missing.join(' and ')} have no host yet`;
+  const everywhere = { says: 'of the pool', hosts: observed.hosts.map((host) => host.spec.id) };
+  if (placed.length === 0) return { do: 'place', members: missing, tiers: [everywhere], reason };
+  const leader = observed.sync?.leader.id;
+  const beside = leader !== undefined && placed.includes(leader) ? [leader] : placed;
+  const gone = placed.filter((member) => !answers(hostOf(member, observed), observed));
+  const tiers = missing.some((member) => full.includes(member)) ? tiersApartFrom(beside, observed, gone) : [];
+  // A second member on the leader's own host is better than none, a third one beside the first is not.
+  const last = placed.length > 1 ? [] : [everywhere];
+  const all = [...tiers.map(({ says, hosts }) => ({ says, hosts })), ...last];
+  return { do: 'place', members: missing, tiers: all.length === 0 ? [everywhere] : all, reason };
+}
+
+/** What is reserved follows the specification before anything that runs does. */
+function planReserve(spec: DbSpec, observed: Observed): Step[] {
+  const { cpus, memoryBytes, diskBytes } = spec;
+  const differs = (placement: Placement) =>
+    placement.cpus !== cpus || placement.memoryBytes !== memoryBytes || placement.diskBytes !== diskBytes;
+  return placementsOf(spec, observed)
+    .filter((placement) => memberIds(spec).includes(placement.member) && differs(placement))
+    .map(({ member }) => ({ do: 'reserve', member, cpus, memoryBytes, diskBytes, reason: `${spec.name} is to have another size` }));
+}
+
+/** Makes and starts what does not run, and hands over secrets. What runs with another specification is {@link planRolling}'s. */
+function planEnsure(spec: DbSpec, member: string, observed: Observed): Step | undefined {
+  const placement = placementOf(member, observed);
+  const host = hostOf(member, observed);
+  if (placement === undefined || !answers(host, observed)) return undefined;
+  const wanted = memberSpec(spec, placement, observed);
+  const ensure = (reason: string): Step => ({ do: 'ensure', member, host: placement.host, spec: wanted, replaces: false, reason });
+  const report = reportOf(member, observed);
+  if (report === undefined) return ensure(`${member} does not exist on ${host.spec.name}`);
+  // `restarting` is the engine's own doing; what it gave up on is started again here.
+  if (report.state === 'exited' || report.state === 'created' || report.state === 'dead') return ensure(`${member} is ${report.state}`);
+  if (report.hash !== specHash(wanted)) return undefined;
+  const secrets = observed.secrets[member];
+  return secrets === undefined || secrets.wanted === undefined || secrets.wanted !== secrets.handed
+    ? ensure('it is to have other secrets')
+    : undefined;
+}

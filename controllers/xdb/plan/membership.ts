@@ -1,0 +1,132 @@
+import type { Host } from '#pool/host.ts';
+import { lossOf } from '#pool/lost-host.ts';
+import { place } from '#pool/placement.ts';
+import {
+  answers,
+  hostOf,
+  isPaused,
+  isReady,
+  livingSlave,
+  type Observed,
+  placementOf,
+  type Step,
+  sidecarOf,
+  type Tier,
+  writableLeader,
+} from '#xdb/plan/world.ts';
+import type { DbSpec } from '#xdb/schema.ts';
+import { fullMembers, memberNumber, memberToPlace, withMember } from '#xdb/spec.ts';
+
+/** How many members, read replicas aside, a database is to have. */
+export function wantedMembers(spec: Pick<DbSpec, 'role'>): number {
+  return spec.role === 'pair' ? 2 : 1;
+}
+
+/**
+ * Pure: who the members are to be. A member is replaced by a further one, with an id of its own: it copies, follows and catches up while the old one
+ * goes on protecting what is written, and only when it is as far is the old one dropped. Nothing of this happens without a leader that takes writes.
+ */
+export function planMembership(spec: DbSpec, observed: Observed, now: Date): Step | undefined {
+  const full = fullMembers(spec);
+  const named = observed.sync?.leader.id;
+  if (named !== undefined && !full.includes(named)) {
+    return { do: 'adopt', member: named, reason: `${named} leads by the record` };
+  }
+  const leader = writableLeader(observed);
+  if (leader === undefined || isPaused(spec, now)) return undefined;
+  const wanted = wantedMembers(spec);
+  if (full.length > wanted) return planDrop(full, wanted, leader, observed, now);
+  if (full.length < wanted) return { do: 'grow', reason: `${spec.name} is to have ${wanted} members` };
+  const other = full.find((member) => member !== leader);
+  return other === undefined ? undefined : planReplacement(spec, { leader, other }, observed, now);
+}
+
+function planReplacement(
+  spec: DbSpec,
+  { leader, other }: { leader: string; other: string },
+  observed: Observed,
+  now: Date,
+): Step | undefined {
+  const placement = placementOf(other, observed);
+  if (placement === undefined) return undefined;
+  const loss = lossOf(placement, observed, now);
+  const { id } = withMember(spec, 'member');
+  if (loss.state === 'left' || (loss.state === 'lost' && loss.ms >= spec.replaceAfterSeconds * 1000)) {
+    if (!fits(spec, id, tiersApartFrom([leader], observed, [other]), observed)) return undefined;
+    const why =
+      loss.state === 'left'
+        ? 'its host is no longer in the pool'
+        : `${loss.host.spec.name} has been gone for ${Math.round(loss.ms / 1000)} s`;
+    return { do: 'grow', reason: `${id} is to take the place of ${other}: ${why}` };
+  }
+  // A member is moved for a better place only while nothing is amiss.
+  if (loss.state !== 'fine' || livingSlave(observed) !== other) return undefined;
+  const [mine, theirs] = [hostOf(leader, observed), hostOf(other, observed)];
+  if (mine === undefined || theirs === undefined) return undefined;
+  const level = sharing(mine, theirs);
+  const tiers = tiersApartFrom([leader], observed, []).filter((tier) => tier.level < level);
+  if (tiers.length === 0 || !fits(spec, id, tiers, observed)) return undefined;
+  const what = level === HOST ? `share host ${mine.spec.name}` : `are both in ${mine.spec.group}`;
+  return { do: 'grow', reason: `${id} is to take the place of ${other}: ${leader} and ${other} ${what}, and another place is free` };
+}
+
+/** One too many: the worst goes, once another one than it and the leader has everything. */
+function planDrop(full: string[], wanted: number, leader: string, observed: Observed, now: Date): Step | undefined {
+  const others = full
+    .filter((member) => member !== leader)
+    .toSorted((a, b) => badness(b, leader, observed, now) - badness(a, leader, observed, now));
+  const worst = others[0];
+  if (worst === undefined) return undefined;
+  const rest = others.slice(1);
+  if (wanted > 1 && !rest.some((member) => isReady(member, observed))) return undefined;
+  return {
+    do: 'drop',
+    member: worst,
+    reason: wanted > 1 ? `${rest.find((member) => isReady(member, observed))} is in its place` : 'one member is asked for',
+  };
+}
+
+/** Higher = sooner dropped. Without a place, without its host, beside the leader, without the data, the youngest. */
+function badness(member: string, leader: string, observed: Observed, now: Date): number {
+  const placement = placementOf(member, observed);
+  if (placement === undefined) return 1e9;
+  const loss = lossOf(placement, observed, now);
+  const gone = loss.state === 'left' || loss.state === 'lost' || loss.state === 'silent';
+  const [mine, theirs] = [hostOf(leader, observed), hostOf(member, observed)];
+  const level = mine === undefined || theirs === undefined ? 0 : sharing(mine, theirs);
+  const behind = observed.sync?.sync?.id === member ? 0 : sidecarOf(member, observed) === undefined ? 2 : 1;
+  return (gone ? 1e8 : 0) + level * 1e7 + behind * 1e6 + memberNumber(member);
+}
+
+/** What two members have in common: the same host is worse than the same group. */
+const HOST = 2;
+const GROUP = 1;
+function sharing(a: Host, b: Host): number {
+  if (a.spec.id === b.spec.id) return HOST;
+  return a.spec.group === b.spec.group ? GROUP : 0;
+}
+
+/**
+ * Where a member may go that is to survive others: outside their groups, else outside their hosts.
+ *
+ * @param gone members whose hosts are no place for it either
+ */
+export function tiersApartFrom(members: string[], observed: Observed, gone: string[]): (Tier & { level: number })[] {
+  const hosts = members.flatMap((member) => hostOf(member, observed) ?? []);
+  const barred = new Set([...members, ...gone].flatMap((member) => placementOf(member, observed)?.host ?? []));
+  const usable = observed.hosts.filter((host) => answers(host, observed) && !barred.has(host.spec.id));
+  const groups = new Set(hosts.map((host) => host.spec.group));
+  const outside = usable.filter((host) => !groups.has(host.spec.group)).map((host) => host.spec.id);
+  const beside = usable.map((host) => host.spec.id);
+  return [
+    { says: `outside ${[...groups].toSorted().join(' and ')}`, hosts: outside, level: 0 },
+    { says: `other than ${hosts.map((host) => host.spec.name).join(' and ')}`, hosts: beside, level: GROUP },
+  ].filter((tier) => tier.hosts.length > 0);
+}
+
+function fits(spec: DbSpec, id: string, tiers: Tier[], observed: Observed): boolean {
+  return tiers.some((tier) => {
+    const member = { ...memberToPlace(spec, id), filters: [{ says: tier.says, hosts: new Set(tier.hosts) }] };
+    return place({ members: [member], hosts: observed.hosts, existing: observed.everything }).ok;
+  });
+}

@@ -1,0 +1,169 @@
+import { AppError } from '#core/errors.ts';
+import { validate } from '#core/validate.ts';
+import { showBytes } from '#pool/capacity.ts';
+import { type Constraint, showConstraint } from '#pool/constraints.ts';
+import type { MemberToPlace } from '#pool/placement-request.ts';
+import { type BirthRecord, DbSpec } from '#xdb/schema.ts';
+
+/** Pure: specifications of databases, made and compared. */
+
+const GIB = 2 ** 30;
+
+export const DEFAULTS = { cpus: 0, memoryBytes: GIB, diskBytes: 10 * GIB, role: 'pair', flavor: 'mariadb' } as const;
+
+/** Engine, sidecar and endpoint together do not live on less. */
+export const LEAST_MEMORY_BYTES = 512 * 2 ** 20;
+export const LEAST_DISK_BYTES = GIB;
+
+/** Ports of the endpoint that hosts may publish. */
+export const ENDPOINT = { master: 3306, slave: 3307 } as const;
+
+/** Databases and users that an engine or this system has for itself. */
+const RESERVED = new Set([
+  ...['mysql', 'sys', 'information_schema', 'performance_schema', 'test', 'xcaas'],
+  ...['root', 'mariadb_sys', 'public', 'all', 'none'],
+]);
+
+export type NewDb = Pick<DbSpec, 'name' | 'network'> &
+  Partial<
+    Pick<
+      DbSpec,
+      | 'role'
+      | 'flavor'
+      | 'image'
+      | 'imageId'
+      | 'cpus'
+      | 'memoryBytes'
+      | 'diskBytes'
+      | 'publish'
+      | 'labels'
+      | 'parameters'
+      | 'replaceAfterSeconds'
+      | 'created'
+      | 'upstream'
+    >
+  >;
+
+/** @throws AppError `invalid` naming the first field that cannot be */
+export function newSpec(fields: NewDb): DbSpec {
+  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const word = wordFor(fields.name);
+  const role = fields.role ?? DEFAULTS.role;
+  const count = role === 'pair' ? 2 : 1;
+  const members = Array.from({ length: count }, (_, index) => ({ id: memberId(fields.name, index + 1), role: 'member', delaySeconds: 0 }));
+  const spec = validate(
+    DbSpec,
+    { v: 1, ...DEFAULTS, ...given, database: word, user: word.slice(0, 32).replace(/_+$/, ''), members, lastMember: count },
+    `the database ${fields.name}`,
+  );
+  refuseUnfit(spec);
+  return spec;
+}
+
+/** @throws AppError `invalid` for sizes or ports that no database can have */
+export function refuseUnfit(spec: DbSpec): void {
+  if (spec.memoryBytes < LEAST_MEMORY_BYTES) {
+    throw new AppError('invalid', `${showBytes(spec.memoryBytes)} of memory are too little for a member`, {
+      hint: `give at least --memory ${showBytes(LEAST_MEMORY_BYTES).replace(' MiB', 'm')}; a plain number is GiB`,
+    });
+  }
+  if (spec.diskBytes < LEAST_DISK_BYTES) {
+    throw new AppError('invalid', `${showBytes(spec.diskBytes)} of disk are too little for a member`, {
+      hint: 'give at least --disk 1; a plain number is GiB',
+    });
+  }
+  const twice = spec.publish.find(({ hostPort }, index) => spec.publish.findIndex((other) => other.hostPort === hostPort) !== index);
+  if (twice !== undefined) throw new AppError('port_taken', `${spec.name} publishes host port ${twice.hostPort} twice`);
+}
+
+/** `PORT` publishes the master, `PORT:3307` the slave. @throws AppError `usage` */
+export function parsePublish(text: string): DbSpec['publish'][number] {
+  const match = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(text);
+  const hostPort = Number(match?.[1]);
+  const port = Number(match?.[2] ?? ENDPOINT.master);
+  const hint = `write PORT for the master, or PORT:${ENDPOINT.slave} for the slave`;
+  if (match === null || hostPort < 1 || hostPort > 65_535)
+    throw new AppError('usage', `"${text.slice(0, 40)}" is not a port to publish`, { hint });
+  if (port !== ENDPOINT.master && port !== ENDPOINT.slave) throw new AppError('usage', `a database has no port ${port}`, { hint });
+  return { hostPort, port };
+}
+
+export function memberId(db: string, number: number): string {
+  return `${db}-${number}`;
+}
+
+export function memberIds(spec: Pick<DbSpec, 'members'>): string[] {
+  return spec.members.map(({ id }) => id);
+}
+
+/** Who may lead or be the slave: all but read replicas. */
+export function fullMembers(spec: Pick<DbSpec, 'members'>): string[] {
+  return spec.members.filter(({ role }) => role === 'member').map(({ id }) => id);
+}
+
+export function memberNumber(member: string): number {
+  return Number(member.slice(member.lastIndexOf('-') + 1));
+}
+
+/** Pure: one member more, and its id. */
+export function withMember(spec: DbSpec, role: DbSpec['members'][number]['role'], delaySeconds = 0): { spec: DbSpec; id: string } {
+  const number = Math.max(spec.lastMember, ...spec.members.map(({ id }) => memberNumber(id))) + 1;
+  const id = memberId(spec.name, number);
+  return { id, spec: { ...spec, lastMember: number, members: [...spec.members, { id, role, delaySeconds }] } };
+}
+
+export function withoutMember(spec: DbSpec, member: string): DbSpec {
+  return { ...spec, members: spec.members.filter(({ id }) => id !== member) };
+}
+
+export function newBirth(spec: DbSpec): BirthRecord {
+  const [first] = spec.members;
+  if (first === undefined) throw new AppError('internal', `${spec.name} has no member`);
+  return { v: 1, member: first.id, done: false };
+}
+
+/** What is asked of a host for a member. */
+export function memberToPlace(spec: DbSpec, id: string): MemberToPlace {
+  const { name, cpus, memoryBytes, diskBytes } = spec;
+  return { id, service: name, cpus, memoryBytes, diskBytes, constraints: constraintsOf(spec) };
+}
+
+export function constraintsOf(spec: Pick<DbSpec, 'labels'>): Constraint[] {
+  return Object.entries(spec.labels).map(([key, value]) => ({ key, operator: '==', value, soft: false }));
+}
+
+/** What differs between two specifications in what `db create` sets, as `memory: 4 GiB instead of 2 GiB`; empty = the same. */
+export function difference(present: DbSpec, asked: DbSpec): string[] {
+  const view = (spec: DbSpec) => ({
+    role: spec.role,
+    flavor: spec.flavor,
+    image: spec.image ?? 'the built-in one',
+    cpu: String(spec.cpus),
+    memory: exactly(spec.memoryBytes),
+    disk: exactly(spec.diskBytes),
+    network: spec.network,
+    publish: list(spec.publish.map(({ hostPort, port }) => (port === ENDPOINT.master ? String(hostPort) : `${hostPort}:${port}`))),
+    labels: list(constraintsOf(spec).map(showConstraint)),
+    parameters: list(Object.entries(spec.parameters).map(([key, value]) => `${key}=${value}`)),
+    'replace-after': `${spec.replaceAfterSeconds} s`,
+    master: spec.upstream === undefined ? 'none' : `${spec.upstream.host}:${spec.upstream.port}`,
+  });
+  const [a, b] = [view(present), view(asked)];
+  return (Object.keys(a) as (keyof typeof a)[]).filter((key) => a[key] !== b[key]).map((key) => `${key}: ${b[key]} instead of ${a[key]}`);
+}
+
+/** Sizes that look the same rounded are told apart. */
+function exactly(bytes: number): string {
+  return bytes % (GIB / 4) === 0 ? showBytes(bytes) : `${bytes} bytes`;
+}
+
+function list(words: string[]): string {
+  return words.toSorted().join(' ') || 'none';
+}
+
+/** A name for SQL made from a service's: a letter first, no hyphens, nothing that is taken by the engine. */
+function wordFor(name: string): string {
+  const word = name.replaceAll('-', '_');
+  const lettered = /^[a-z]/.test(word) ? word : `db_${word}`;
+  return RESERVED.has(lettered) ? `${lettered}_db` : lettered;
+}
