@@ -57,10 +57,12 @@ export interface PoolOptions {
   spares?: number;
   /** Prints what up and join say. */
   verbose?: boolean;
+  /** Done to each host's engine before the host is part of the pool. */
+  prepare?: (host: PoolHost) => Promise<void> | void;
 }
 
 /** A pool as a user makes it: `./xcaas up` on the first host, `./xcaas join` on the others, each with an engine of its own. */
-export async function startPool({ hosts: count = 3, spares = 0, verbose = false }: PoolOptions = {}): Promise<Pool> {
+export async function startPool({ hosts: count = 3, spares = 0, verbose = false, prepare }: PoolOptions = {}): Promise<Pool> {
   const times: Record<string, number> = {};
   const timed = async <T>(step: string, action: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -75,6 +77,7 @@ export async function startPool({ hosts: count = 3, spares = 0, verbose = false 
   try {
     const [first, ...others] = engines.hosts.slice(0, count);
     if (first === undefined) throw new AppError('internal', 'a pool needs a host');
+    for (const host of engines.hosts) await prepare?.(host);
     let token: string | undefined;
     const pool = wrap(engines, { first, count }, times, () => token);
     const describe = (host: PoolHost) => {

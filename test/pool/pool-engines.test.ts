@@ -36,8 +36,8 @@ const requestText = (socketPath: string): Promise<string> =>
   });
 
 /** Whether one host reaches another's engine port of Swarm, from inside. */
-const reaches = async (from: PoolHost, to: PoolHost): Promise<boolean> => {
-  const script = `const s=require('net').connect({host:'${to.address}',port:7946});s.on('connect',()=>process.exit(0));s.on('error',()=>process.exit(1));setTimeout(()=>process.exit(2),1500)`;
+const reaches = async (from: PoolHost, to: PoolHost, port = 7946): Promise<boolean> => {
+  const script = `const s=require('net').connect({host:'${to.address}',port:${port}});s.on('connect',()=>process.exit(0));s.on('error',()=>process.exit(1));setTimeout(()=>process.exit(2),1500)`;
   return (await from.exec(process.execPath, ['-e', script])).code === 0;
 };
 
@@ -192,6 +192,22 @@ describe('network faults', () => {
     expect(await arrived()).toBeGreaterThan(before);
     n2.heal();
     expect(await reaches(n3, n2)).toBe(true);
+  });
+
+  it('cut a host off for some ports only', async () => {
+    n2.cutPorts([2377, 8300]);
+    n1.cutPorts([8301]);
+    // The manager's port, and the one that all hosts gossip on.
+    expect(await Promise.all([reaches(n2, n1, 2377), reaches(n3, n1, 2377), reaches(n2, n1), reaches(n1, n2)])).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ]);
+    n1.heal();
+    expect(await reaches(n2, n1, 2377)).toBe(false);
+    n2.heal();
+    expect(await reaches(n2, n1, 2377)).toBe(true);
   });
 
   it('unplug, slow down', async () => {

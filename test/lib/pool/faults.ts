@@ -14,6 +14,8 @@ export interface NetworkFaults {
   kbitPerSecond?: number | undefined;
   /** Share of arriving packets that are lost, 0–1. */
   loss?: number | undefined;
+  /** Packets that do not arrive here: to or from one of these TCP and UDP ports, from this host (by index) or from any. */
+  deafPorts?: { from?: number; ports: readonly number[] }[];
 }
 
 export interface Wire {
@@ -64,6 +66,11 @@ function applyDrops(wire: Wire, faults: NetworkFaults): void {
   }
   const tag = ['-m', 'comment', '--comment', COMMENT, '-j', 'DROP'];
   for (const index of faults.deafTo) iptables(['-A', 'PREROUTING', '-s', `${hostAddress(wire.subnet, index)}/32`, ...tag]);
+  for (const { from, ports } of faults.deafPorts ?? []) {
+    const source = from === undefined ? [] : ['-s', `${hostAddress(wire.subnet, from)}/32`];
+    for (const protocol of ['tcp', 'udp'])
+      iptables(['-A', 'PREROUTING', '-i', 'eth0', ...source, '-p', protocol, '-m', 'multiport', '--ports', ports.join(','), ...tag]);
+  }
   if (faults.loss)
     iptables(['-A', 'PREROUTING', '-i', 'eth0', '-m', 'statistic', '--mode', 'random', '--probability', String(faults.loss), ...tag]);
 }

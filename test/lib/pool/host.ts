@@ -179,6 +179,17 @@ export class PoolHost implements HostRemains {
     other.#apply();
   }
 
+  /** Cuts the host off from all others for these TCP and UDP ports, whichever side they are on. */
+  cutPorts(ports: readonly number[]): void {
+    this.#faults.deafPorts = [...(this.#faults.deafPorts ?? []), { ports }];
+    this.#apply();
+    for (const peer of this.#peers()) {
+      if (peer === this) continue;
+      peer.#faults.deafPorts = [...(peer.#faults.deafPorts ?? []), { from: this.index, ports }];
+      peer.#apply();
+    }
+  }
+
   /** Delays everything the host sends. @throws AppError `not_implemented` where the kernel has no netem (see `kernelHasDelay`) */
   slow(ms: number): void {
     this.#faults.delayMs = ms;
@@ -209,9 +220,15 @@ export class PoolHost implements HostRemains {
     faults.delayMs = undefined;
     faults.kbitPerSecond = undefined;
     faults.loss = undefined;
+    faults.deafPorts = [];
     faults.deafTo.clear();
     this.#apply();
-    for (const peer of this.#peers()) if (peer.#faults.deafTo.delete(this.index)) peer.#apply();
+    for (const peer of this.#peers()) {
+      const ports = peer.#faults.deafPorts ?? [];
+      const others = ports.filter(({ from }) => from !== this.index);
+      peer.#faults.deafPorts = others;
+      if (peer.#faults.deafTo.delete(this.index) || others.length < ports.length) peer.#apply();
+    }
   }
 
   #apply(): void {
