@@ -66,6 +66,8 @@ export interface EngineFacts {
   /** Relay log holds what is not applied (or it cannot be excluded). */
   relayUnapplied: boolean;
   connections: number;
+  /** Why a switchover should not begin now: a long statement that changes tables, a lock on all of them. */
+  busy?: string | undefined;
 }
 
 export interface Heartbeat {

@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import { sleep } from '#core/sleep.ts';
 import { Ask, line, macOf, type Position, readLine, sameMac } from './peer-protocol.ts';
-import { readTls, type TlsPaths } from './tls-files.ts';
+import { readTls, type TlsFiles, type TlsPaths } from './tls-files.ts';
 
 export interface PeerServerOptions {
   db: string;
@@ -20,20 +21,16 @@ export interface PeerServerOptions {
 
 /** Between two looks whether the certificate's files have changed, in milliseconds. */
 const RENEW_MS = 60_000;
+const RETRY_MS = 1000;
 const HANDSHAKE_MS = 5000;
 
-/** Serves the other members of this database, and nobody else who has a certificate of the pool. */
-export async function startPeerServer(options: PeerServerOptions): Promise<{ port: number; stop(): Promise<void> }> {
+/** Serves the other members of this database, and nobody else who has a certificate of the pool. Begins as soon as there is a certificate. */
+export function startPeerServer(options: PeerServerOptions): { port(): number | undefined; stop(): Promise<void> } {
   const { db, tls, secret, log } = options;
-  let files = await readTls(tls);
+  const stopping = new AbortController();
+  let files: TlsFiles | undefined;
   const sockets = new Set<TLSSocket>();
-  const server = createServer({
-    ...files,
-    requestCert: true,
-    rejectUnauthorized: true,
-    minVersion: 'TLSv1.2',
-    handshakeTimeout: HANDSHAKE_MS,
-  });
+  const server = createServer({ requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS });
 
   server.on('tlsClientError', (error) => log.debug({ err: messageOf(error) }, 'a peer could not shake hands'));
   server.on('secureConnection', (socket) => {
@@ -62,28 +59,47 @@ export async function startPeerServer(options: PeerServerOptions): Promise<{ por
     else await options.clone(socket, ask.member);
   }
 
-  const renewal = setInterval(() => {
-    readTls(tls)
-      .then((next) => {
-        if (next.cert === files.cert && next.ca === files.ca) return;
-        files = next;
-        server.setSecureContext(next);
-        log.info('the certificate of this member was replaced');
-      })
-      .catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the certificate of this member could not be read again'));
-  }, RENEW_MS);
-  renewal.unref();
+  async function renew(): Promise<void> {
+    const next = await readTls(tls);
+    if (next.cert === files?.cert && next.ca === files?.ca) return;
+    if (files !== undefined) log.info('the certificate of this member was replaced');
+    files = next;
+    server.setSecureContext(next);
+  }
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, resolve);
-  });
+  async function listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(options.port, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  const running = (async () => {
+    let complaint = '';
+    while (!stopping.signal.aborted) {
+      try {
+        await renew();
+        if (!server.listening) await listen();
+        complaint = '';
+      } catch (error) {
+        const text = messageOf(error);
+        if (text !== complaint) log.warn({ err: text }, 'other members are not served with a certificate that is in force');
+        complaint = text;
+      }
+      await sleep(server.listening ? RENEW_MS : RETRY_MS, stopping.signal);
+    }
+  })();
+
   return {
-    port: (server.address() as AddressInfo).port,
+    port: () => (server.listening ? (server.address() as AddressInfo).port : undefined),
     async stop() {
-      clearInterval(renewal);
+      stopping.abort();
       for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
+      await running;
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };
 }

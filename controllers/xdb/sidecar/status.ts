@@ -1,0 +1,68 @@
+import type { EngineFacts } from '#xdb/engine/engine.ts';
+import type { Local, Step } from '#xdb/protocol/types.ts';
+import type { DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
+import { XDB_PORTS } from './config.ts';
+import type { DiskUse } from './disk-guard.ts';
+
+export interface StatusInput {
+  member: string;
+  node: string;
+  address: string;
+  local: Local;
+  facts: EngineFacts | undefined;
+  sync: SyncRecord | undefined;
+  /** Epoch in which this member's own record calls it ready. */
+  ready: number | null;
+  replica: boolean;
+  spec: { value: DbSpec; index: number } | undefined;
+  startedSerial: number;
+  cloning: boolean;
+  step: Step;
+  sentence: string;
+  disk: DiskUse | undefined;
+  pendingRestart: readonly string[];
+  time: Date;
+}
+
+/** Pure: what this member says of itself. */
+export function statusOf(input: StatusInput): MemberStatus {
+  const { facts, local, sync, disk } = input;
+  const { engine } = local;
+  return {
+    v: 1,
+    member: input.member,
+    node: input.node,
+    address: input.address,
+    enginePort: XDB_PORTS.engine,
+    role: roleOf(input),
+    state: stateOf(input),
+    sentence: input.sentence,
+    rule: input.step.rule,
+    ...(facts === undefined ? {} : { version: facts.version, gtid: facts.binlogGtid, readOnly: facts.readOnly }),
+    lagSeconds: engine.state === 'running' && sync?.leader.id !== input.member ? engine.slave.lagSeconds : null,
+    specIndex: input.spec?.index ?? 0,
+    restartSerial: input.startedSerial,
+    pendingRestart: [...input.pendingRestart],
+    epoch: sync?.epoch ?? 0,
+    rev: sync?.rev ?? 0,
+    ...(disk === undefined ? {} : { disk }),
+    time: input.time.toISOString(),
+  };
+}
+
+function roleOf({ member, sync, replica, local }: StatusInput): MemberStatus['role'] {
+  if (sync === undefined || local.disk.gen === undefined) return 'none';
+  if (sync.leader.id === member) return 'master';
+  return replica ? 'replica' : 'slave';
+}
+
+function stateOf({ local, sync, member, cloning, step, ready }: StatusInput): MemberStatus['state'] {
+  const { engine } = local;
+  if (cloning || step.do === 'clone') return 'cloning';
+  if (step.do === 'wait' && step.alarm !== undefined) return engine.state === 'running' ? 'failed' : 'stays_down';
+  if (engine.state === 'down') return step.do === 'start' || step.do === 'initialise' ? 'starting' : 'down';
+  if (engine.state !== 'running') return engine.state === 'starting' ? 'starting' : 'down';
+  if (sync === undefined) return 'starting';
+  if (sync.leader.id === member) return sync.state === 'open' && !engine.readOnly ? 'running' : 'starting';
+  return engine.slave.io === 'running' && engine.slave.sql === 'running' && ready === sync.epoch ? 'running' : 'catching_up';
+}
