@@ -79,8 +79,8 @@ export function resized(hosts: readonly Host[], existing: readonly Placement[], 
   const others = existing.filter((placement) => placement.member !== present.member);
   const here = [{ says: `where ${present.member} lives`, hosts: new Set([present.host]) }];
   const request = { id: present.member, service: present.service, cpus, memoryBytes, diskBytes, filters: here };
-  // Its host may be drained: what lives there stays.
-  const all = host === undefined ? [] : [{ ...host, spec: { ...host.spec, drained: false } }];
+  // Its host may be drained, or silent for a while: what lives there stays.
+  const all = host === undefined ? [] : [{ ...host, alive: true, spec: { ...host.spec, drained: false } }];
   const result = place({ members: [request], hosts: all, existing: others });
   if (!result.ok) throw result.refusal;
   const { cpuset } = keepsCpus ? present : result.placements[0]!;

@@ -21,12 +21,11 @@ export function plan(spec: DbSpec, observed: Observed, now: Date): Step[] {
   const lost = planLost(spec, observed, now);
   if (spec.destroyed !== undefined) return [...lost, ...planDestroyed(spec, observed, now)];
   const place = planPlace(spec, observed);
-  const reserve = planReserve(spec, observed);
-  // What runs is compared with what is reserved: the one after the other.
-  if (place !== undefined || reserve.length > 0) return [...lost, ...(place === undefined ? [] : [place]), ...reserve];
+  // What runs follows what is reserved, not the specification: one that cannot be had keeps no other step back.
+  const first = [...lost, ...(place === undefined ? [] : [place]), ...planReserve(spec, observed)];
   const ensures = memberIds(spec).flatMap((member) => planEnsure(spec, member, observed) ?? []);
   const one = planMembership(spec, observed, now) ?? planRolling(spec, observed, now);
-  return [...lost, ...ensures, ...(one === undefined ? [] : [one]), ...planStrays(spec, observed, now)];
+  return [...first, ...ensures, ...(one === undefined ? [] : [one]), ...planStrays(spec, observed, now)];
 }
 
 function planLost(spec: DbSpec, observed: Observed, now: Date): Step[] {
@@ -73,7 +72,9 @@ function planReserve(spec: DbSpec, observed: Observed): Step[] {
 function planEnsure(spec: DbSpec, member: string, observed: Observed): Step | undefined {
   const placement = placementOf(member, observed);
   const host = hostOf(member, observed);
-  if (placement === undefined || !answers(host, observed)) return undefined;
+  if (placement === undefined || host === undefined || !answers(host, observed)) return undefined;
+  // Brought back from a destroyed database: first it has room again.
+  if (placement.memoryBytes === 0) return undefined;
   const wanted = memberSpec(spec, placement, observed);
   const ensure = (reason: string): Step => ({ do: 'ensure', member, host: placement.host, spec: wanted, replaces: false, reason });
   const report = reportOf(member, observed);

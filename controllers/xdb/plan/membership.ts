@@ -35,7 +35,7 @@ export function planMembership(spec: DbSpec, observed: Observed, now: Date): Ste
   const leader = writableLeader(observed);
   if (leader === undefined || isPaused(spec, now)) return undefined;
   const wanted = wantedMembers(spec);
-  if (full.length > wanted) return planDrop(full, wanted, leader, observed, now);
+  if (full.length > wanted) return planDrop(spec, { full, wanted, leader }, observed, now);
   if (full.length < wanted) return { do: 'grow', reason: `${spec.name} is to have ${wanted} members` };
   const other = full.find((member) => member !== leader);
   return other === undefined ? undefined : planReplacement(spec, { leader, other }, observed, now);
@@ -71,25 +71,25 @@ function planReplacement(
 }
 
 /** One too many: the worst goes, once another one than it and the leader has everything. */
-function planDrop(full: string[], wanted: number, leader: string, observed: Observed, now: Date): Step | undefined {
-  const others = full
-    .filter((member) => member !== leader)
-    .toSorted((a, b) => badness(b, leader, observed, now) - badness(a, leader, observed, now));
-  const worst = others[0];
+function planDrop(
+  spec: DbSpec,
+  { full, wanted, leader }: { full: string[]; wanted: number; leader: string },
+  observed: Observed,
+  now: Date,
+): Step | undefined {
+  const rank = (member: string) => badness(spec, member, leader, observed, now);
+  const [worst, ...rest] = full.filter((member) => member !== leader).toSorted((a, b) => rank(b) - rank(a));
   if (worst === undefined) return undefined;
-  const rest = others.slice(1);
-  if (wanted > 1 && !rest.some((member) => isReady(member, observed))) return undefined;
-  return {
-    do: 'drop',
-    member: worst,
-    reason: wanted > 1 ? `${rest.find((member) => isReady(member, observed))} is in its place` : 'one member is asked for',
-  };
+  const heir = rest.find((member) => isReady(member, observed));
+  if (wanted > 1 && heir === undefined) return undefined;
+  return { do: 'drop', member: worst, reason: heir === undefined ? 'one member is asked for' : `${heir} is in its place` };
 }
 
-/** Higher = sooner dropped. Without a place, without its host, beside the leader, without the data, the youngest. */
-function badness(member: string, leader: string, observed: Observed, now: Date): number {
+/** Higher = sooner dropped: without its host, beside the leader, without the data, the youngest. One that has no place counts by the place it would get. */
+function badness(spec: DbSpec, member: string, leader: string, observed: Observed, now: Date): number {
   const placement = placementOf(member, observed);
-  if (placement === undefined) return 1e9;
+  if (placement === undefined)
+    return (fits(spec, member, tiersApartFrom([leader], observed, []), observed) ? 2e6 : 1e9) + memberNumber(member);
   const loss = lossOf(placement, observed, now);
   const gone = loss.state === 'left' || loss.state === 'lost' || loss.state === 'silent';
   const [mine, theirs] = [hostOf(leader, observed), hostOf(member, observed)];

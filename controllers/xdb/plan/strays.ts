@@ -47,5 +47,6 @@ function leadsWithout(member: string, spec: DbSpec, { sync, ...observed }: Obser
 export function isCompleteWithout(member: string, spec: DbSpec, observed: Observed): boolean {
   if (!leadsWithout(member, spec, observed)) return false;
   const slave = observed.sync?.sync?.id;
-  return spec.role !== 'pair' || (slave !== undefined && slave !== member && fullMembers(spec).includes(slave));
+  if (slave === member) return false;
+  return spec.role !== 'pair' || (slave !== undefined && fullMembers(spec).includes(slave));
 }

@@ -70,7 +70,7 @@ export function hostOf(member: string, observed: Pick<Observed, 'everything' | '
 }
 
 /** True when the agent there can be told what to do. */
-export function answers(host: Host | undefined, observed: Pick<Observed, 'silentHosts'>): host is Host {
+export function answers(host: Host | undefined, observed: Pick<Observed, 'silentHosts'>): boolean {
   return host?.alive === true && !observed.silentHosts.includes(host.spec.id);
 }
 

@@ -1,0 +1,112 @@
+import type { Events, NewEvent } from '#pool/events.ts';
+import { runPass } from '#pool/pass.ts';
+import { type ExecuteDeps, execute } from '#xdb/execute.ts';
+import { type DbRecords, observe, readDb } from '#xdb/observe.ts';
+import type { Observed, Step } from '#xdb/plan/world.ts';
+import { plan } from '#xdb/plan.ts';
+import type { DbStatus, MoveOrder } from '#xdb/schema.ts';
+import { statusOf } from '#xdb/status.ts';
+import { dbKeys } from '#xdb/store.ts';
+
+export interface DbControllerDeps extends ExecuteDeps {
+  events: Events;
+}
+
+interface World {
+  records: DbRecords;
+  observed: Omit<Observed, 'refused'>;
+}
+
+/**
+ * One pass over one database.
+ *
+ * @returns the sentence that is its status too
+ */
+export function reconcileDb(deps: DbControllerDeps, name: string, signal: AbortSignal): Promise<string> {
+  return runPass<World, Step>({
+    object: `db/${name}`,
+    log: deps.log,
+    events: deps.events,
+    signal,
+    async look() {
+      const records = await readDb(deps, name);
+      return records === undefined ? undefined : { records, observed: await observe(deps, records) };
+    },
+    plan: ({ records, observed }) => plan(records.spec.value, observed, deps.now()),
+    execute: ({ records, observed }, step) => execute(deps, records.spec.value, observed, step),
+    sentenceOf,
+    together: (step) => step.do === 'ensure' && !step.replaces,
+    isLast: (step) => step.do === 'forget',
+    async conclude({ records, observed }, refused) {
+      const status = statusOf(records.spec.value, { ...observed, refused }, deps.now());
+      for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
+      await writeStatus(deps, name, records.previous, status);
+      return `${name} is ${status.status}: ${status.sentence}`;
+    },
+  });
+}
+
+function sentenceOf(step: Step): string {
+  const what = {
+    lost: 'has its host looked at',
+    reserve: 'has other resources reserved',
+    ensure: 'is made or started',
+    restart: 'has its engine restarted',
+    drop: 'is no member any more',
+    adopt: 'is a member again',
+    remove: 'is removed',
+    release: 'gives its place back',
+  };
+  switch (step.do) {
+    case 'place':
+      return `${step.members.join(' and ')} ${step.members.length === 1 ? 'is' : 'are'} placed: ${step.reason}`;
+    case 'switchover':
+      return `${step.target} is to lead: ${step.reason}`;
+    case 'grow':
+    case 'forget':
+      return step.reason;
+    case 'ensure':
+      return `${step.member} ${step.replaces ? 'is replaced' : what.ensure}: ${step.reason}`;
+    default:
+      return `${step.member} ${what[step.do]}: ${step.reason}`;
+  }
+}
+
+/** Pure: what became different since the controller looked last. */
+export function changesOf(name: string, before: DbStatus | undefined, now: DbStatus, move: MoveOrder | undefined): NewEvent[] {
+  const object = `db/${name}`;
+  const events: NewEvent[] = [];
+  const [was, is] = [before?.seen, now.seen];
+  if (is !== undefined && was === undefined) {
+    events.push({ object, kind: 'info', reason: 'born', sentence: `${is.leader} leads ${name} (epoch ${is.epoch})` });
+  }
+  if (is !== undefined && was !== undefined && is.leader !== was.leader) {
+    const ordered = move !== undefined && move.target === is.leader && move.state !== 'failed';
+    const took = ordered && move.blockedMs !== undefined ? `, no write was taken for ${Math.round(move.blockedMs)} ms` : '';
+    const why = ordered ? `a ${move.kind} was asked for${took}` : `${was.leader} was lost`;
+    const reason = ordered ? move.kind : 'failover';
+    const sentence = `${is.leader} leads in place of ${was.leader} (epoch ${is.epoch}): ${why}`;
+    events.push({ object, kind: reason === 'failover' ? 'warning' : 'info', reason, sentence });
+  } else if (is !== undefined && was !== undefined && is.epoch > was.epoch) {
+    const sentence = `${is.leader} leads again (epoch ${is.epoch}; ${was.epoch} was the last that was seen)`;
+    events.push({ object, kind: 'warning', reason: 'took_back', sentence });
+  }
+  if (is !== undefined && was !== undefined && is.sync !== was.sync) {
+    if (is.sync !== null) {
+      events.push({ object, kind: 'info', reason: 'in_sync', sentence: `${is.sync} holds everything that ${is.leader} acknowledges` });
+    } else {
+      events.push({ object, kind: 'warning', reason: 'out_of_sync', sentence: `nobody but ${is.leader} holds the newest writes` });
+    }
+  }
+  if (before !== undefined && before.status !== now.status) {
+    const kind = now.status === 'READY' || now.status === 'PENDING' || now.status === 'PAUSED' ? 'info' : 'warning';
+    events.push({ object, kind, reason: now.status.toLowerCase(), sentence: `${name} is ${now.status}: ${now.sentence}` });
+  }
+  return events;
+}
+
+async function writeStatus(deps: DbControllerDeps, name: string, before: DbStatus | undefined, status: DbStatus): Promise<void> {
+  const still = ({ time: _, ...rest }: DbStatus) => JSON.stringify(rest);
+  if (before !== undefined && still(before) === still(status)) return;
+  await deps.store.statuses.update(dbKeys(name).status, () => status);
+}

@@ -1,0 +1,240 @@
+import { lossOf } from '#pool/lost-host.ts';
+import { sharingOf } from '#pool/placement-sharing.ts';
+import { goesAt } from '#xdb/plan/destroyed.ts';
+import { pendingChange } from '#xdb/plan/rolling.ts';
+import {
+  answers,
+  follows,
+  hostOf,
+  isMoving,
+  isPaused,
+  livingSlave,
+  type Observed,
+  placementOf,
+  placementsOf,
+  sidecarOf,
+  writableLeader,
+} from '#xdb/plan/world.ts';
+import type { DbSpec, DbStatus } from '#xdb/schema.ts';
+import { fullMembers, memberIds } from '#xdb/spec.ts';
+
+/** A word, a sentence and what to type next. */
+type Verdict = Pick<DbStatus, 'status' | 'sentence' | 'next' | 'code'>;
+
+/** How long the making of a database may take before what is missing counts as amiss: an image may have to be carried to a host, data be copied. */
+export const MAKING_MS = 10 * 60_000;
+
+/** What may pass by itself is no failure yet. */
+const PASSING = new Set(['unavailable', 'timeout', 'cas_lost', 'engine', 'internal']);
+
+/** Pure: the status of a database, from the records and what its sidecars say of themselves. */
+export function statusOf(spec: DbSpec, observed: Observed, now: Date): DbStatus {
+  const { sync, previous } = observed;
+  const verdict = verdictOf(spec, observed, now);
+  const isWhole =
+    verdict.status === 'READY' || (writableLeader(observed) !== undefined && (spec.role !== 'pair' || livingSlave(observed) !== undefined));
+  const firstReady = previous?.firstReady ?? (isWhole ? now.toISOString() : undefined);
+  return {
+    v: 1,
+    ...verdict,
+    specIndex: observed.specIndex,
+    time: now.toISOString(),
+    ...(firstReady === undefined ? {} : { firstReady }),
+    ...(sync === undefined ? {} : { seen: { epoch: sync.epoch, leader: sync.leader.id, sync: sync.sync?.id ?? null } }),
+  };
+}
+
+function verdictOf(spec: DbSpec, observed: Observed, now: Date): Verdict {
+  if (spec.destroyed !== undefined) return destroyed(spec, observed);
+  if (observed.sync === undefined) return unborn(spec, observed);
+  const verdict = writableLeader(observed) === undefined ? notWritable(spec, observed, now) : writable(spec, observed, now);
+  const making = observed.previous?.firstReady === undefined && now.getTime() - Date.parse(spec.created ?? '') < MAKING_MS;
+  if (making && (verdict.status === 'DOWN' || (verdict.status === 'DEGRADED' && livingSlave(observed) === undefined)))
+    return { ...verdict, status: 'PENDING', next: [] };
+  if (!isPaused(spec, now) || verdict.status === 'DOWN') return verdict;
+  return {
+    ...verdict,
+    status: 'PAUSED',
+    sentence: `failover and maintenance rest until ${spec.pausedUntil}; ${verdict.sentence}`,
+    next: [`db resume ${spec.name}`],
+  };
+}
+
+function destroyed(spec: DbSpec, observed: Observed): Verdict {
+  const { name, destroyed: gone } = spec;
+  const end = gone === undefined ? undefined : goesAt(gone);
+  const hosts = placementsOf(spec, observed).flatMap(({ member }) => hostOf(member, observed) ?? []);
+  const waiting = hosts.filter((host) => !answers(host, observed)).map((each) => each.spec.name);
+  const after = waiting.length === 0 ? '' : `; ${[...new Set(waiting)].join(', ')} does not answer and is waited for`;
+  if (gone?.purge || observed.reports.length > 0) return { status: 'PENDING', sentence: `${name} is being removed${after}`, next: [] };
+  const until = end === undefined ? 'until they are purged' : `until ${end.toISOString()}`;
+  return {
+    status: 'PENDING',
+    code: 'not_found',
+    sentence: `${name} was destroyed at ${gone?.time}; its data are kept ${until}${after}`,
+    next: [`db undestroy ${name}`, `db destroy ${name} --purge`],
+  };
+}
+
+function unborn(spec: DbSpec, observed: Observed): Verdict {
+  const { name } = spec;
+  const next = [`db logs ${name}`];
+  if (observed.birth?.done === true) {
+    const sentence = `U5: the record of who leads ${name} is gone from Consul, and nobody may guess it`;
+    return { status: 'DOWN', sentence, next: ['xcaas recover'] };
+  }
+  const { refused } = observed;
+  if (refused !== undefined && !PASSING.has(refused.code))
+    return { status: 'FAILED', sentence: refused.message, code: refused.code, next: ['xcaas nodes', `db destroy ${name} --purge`] };
+  const failed = observed.sidecars.find((status) => status.state === 'failed' || status.state === 'stays_down');
+  if (failed !== undefined) return { status: 'FAILED', sentence: `${failed.member}: ${failed.sentence}`, code: 'conflict', next };
+  const broken = observed.reports.find((report) => report.error !== undefined && report.error !== '');
+  if (broken !== undefined) return { status: 'DOWN', sentence: `${broken.id} does not run: ${broken.error}`, next };
+  if (refused !== undefined) return { status: 'PENDING', sentence: refused.message, next: [] };
+  const first = observed.birth?.member ?? '';
+  const said = sidecarOf(first, observed)?.sentence;
+  return { status: 'PENDING', sentence: said === undefined ? 'members are being started' : `${first}: ${said}`, next: [] };
+}
+
+/** A member takes writes: is all the rest as it should be? */
+function writable(spec: DbSpec, observed: Observed, now: Date): Verdict {
+  const { name } = spec;
+  const leader = observed.sync?.leader.id ?? '';
+  const where = (member: string) => `${member} on ${hostOf(member, observed)?.spec.name ?? 'a host that left the pool'}`;
+  const amiss: { sentence: string; next: string[] }[] = [];
+  const slave = livingSlave(observed);
+  if (spec.role === 'pair' && slave === undefined) {
+    amiss.push({
+      sentence: `nobody but ${leader} holds the newest writes: ${whyNoSlave(spec, observed, now)}`,
+      next: [`db topology ${name}`],
+    });
+  }
+  const shared = sharing(spec, observed);
+  if (shared !== undefined) amiss.push({ sentence: shared, next: ['xcaas nodes', 'xcaas join-token'] });
+  for (const said of observed.sidecars) {
+    if (said.disk?.state !== 'warn' && said.disk?.state !== 'read_only') continue;
+    const full = Math.floor((100 * said.disk.usedBytes) / Math.max(1, said.disk.totalBytes));
+    amiss.push({ sentence: `the disk of ${said.member} is ${full} % full`, next: [`db resize ${name} --disk SIZE`] });
+  }
+  const replicas = spec.members.filter(({ id, role }) => role === 'replica' && !follows(id, observed));
+  for (const { id } of replicas)
+    amiss.push({ sentence: `the read replica ${id} does not follow: ${stateOf(id, observed, now)}`, next: [`db topology ${name}`] });
+  if (observed.refused !== undefined) amiss.push({ sentence: observed.refused.message, next: [`db events ${name}`] });
+  const [first] = amiss;
+  if (first !== undefined) {
+    const code = observed.refused === undefined ? {} : { code: observed.refused.code };
+    const sentence = `${leader} takes writes; ${amiss.map((each) => each.sentence).join('; ')}`;
+    return { status: 'DEGRADED', sentence, ...code, next: [...new Set(amiss.flatMap((each) => each.next))].slice(0, 3) };
+  }
+  const late = changing(spec, observed);
+  if (late.length > 0) return { status: 'PENDING', sentence: `${where(leader)} leads; ${late.join(', ')} has yet to be changed`, next: [] };
+  const sentence =
+    slave === undefined ? `${where(leader)} takes writes` : `${where(leader)} leads, ${where(slave)} holds everything it acknowledged`;
+  return { status: 'READY', sentence, next: [] };
+}
+
+/** Members that have yet to get the last change. */
+export function changing(spec: DbSpec, observed: Observed): string[] {
+  const resized = placementsOf(spec, observed).filter(
+    ({ cpus, memoryBytes, diskBytes }) => cpus !== spec.cpus || memoryBytes !== spec.memoryBytes || diskBytes !== spec.diskBytes,
+  );
+  const late = memberIds(spec).filter((member) => pendingChange(spec, member, observed) !== undefined);
+  return [...new Set([...resized.map(({ member }) => member), ...late])].filter((member) => memberIds(spec).includes(member));
+}
+
+function whyNoSlave(spec: DbSpec, observed: Observed, now: Date): string {
+  const leader = observed.sync?.leader.id;
+  const others = fullMembers(spec).filter((member) => member !== leader);
+  if (others.length === 0) return 'it has no other member yet';
+  return others.map((member) => `${member} ${stateOf(member, observed, now)}`).join('; ');
+}
+
+/** What is with a member that does not do what it should, in the words of whoever knows best. */
+function stateOf(member: string, observed: Observed, now: Date): string {
+  const placement = placementOf(member, observed);
+  if (placement === undefined) return 'has no host yet';
+  const loss = lossOf(placement, observed, now);
+  if (loss.state === 'left') return 'was on a host that left the pool';
+  const said = sidecarOf(member, observed);
+  if (said !== undefined && (said.state === 'failed' || said.state === 'stays_down')) return `stays down: ${said.sentence}`;
+  if (said?.state === 'cloning') return `is being copied from ${observed.sync?.leader.id}: ${said.sentence}`;
+  if (said !== undefined)
+    return `${said.state === 'running' ? 'follows, and is not in sync yet' : `is ${said.state.replace('_', ' ')}`}: ${said.sentence}`;
+  if (loss.state !== 'fine' && loss.state !== 'back') return `is on ${loss.host.spec.name}, which does not answer`;
+  const report = observed.reports.find((each) => each.id === member);
+  if (report === undefined) return 'is being made';
+  if (report.error !== undefined && report.error !== '') return `does not run: ${report.error}`;
+  return report.state === 'running' ? 'is being started' : `is ${report.state}`;
+}
+
+function sharing(spec: DbSpec, observed: Observed): string | undefined {
+  const full = fullMembers(spec);
+  if (spec.role !== 'pair' || full.length < 2) return undefined;
+  const [worst] = sharingOf(
+    placementsOf(spec, observed).filter(({ member }) => full.includes(member)),
+    observed.hosts,
+  );
+  if (worst === undefined || worst.level === 'host') return worst?.sentence;
+  // Where the pool has one group only, hosts are as far apart as can be.
+  const groups = new Set(observed.hosts.map((host) => host.spec.group));
+  return groups.size > 1 ? worst.sentence : undefined;
+}
+
+/** Nobody takes writes: for a moment, or which case of the protocol's it is (docs/xdb-protocol.md). */
+function notWritable(spec: DbSpec, observed: Observed, now: Date): Verdict {
+  const { name } = spec;
+  const { sync, move } = observed;
+  const down = (sentence: string, next: string[]): Verdict => ({ status: 'DOWN', sentence, next });
+  if (sync === undefined) return unborn(spec, observed);
+  const leader = sync.leader.id;
+  const said = sidecarOf(leader, observed);
+  const lost = observed.sidecars.find((status) => status.rule === 'K1');
+  if (lost !== undefined) return down(`U5: ${lost.member}: ${lost.sentence}`, ['xcaas recover', `db logs ${name}`]);
+  if (said?.role === 'master' && said.disk?.state === 'read_only' && sync.state === 'open') {
+    const sentence = `${leader} takes no writes: its disk is full`;
+    return { status: 'DEGRADED', sentence, next: [`db resize ${name} --disk SIZE`] };
+  }
+  if (isMoving(move) && move.state === 'blocked') {
+    return { status: 'DEGRADED', sentence: `writes are held while ${move.target ?? 'the slave'} takes over from ${leader}`, next: [] };
+  }
+  if (isDataGone(leader, sync.leader.gen, observed)) {
+    const other = sync.sync !== null && !isDataGone(sync.sync.id, sync.sync.gen, observed) ? sync.sync.id : undefined;
+    if (other === undefined) {
+      const which = sync.state === 'promoting' ? 'U2' : 'U1';
+      return down(`${which}: the data of ${leader} are gone, and nobody else holds everything`, [
+        `db restore NEW --from ${name}`,
+        `db logs ${name}`,
+      ]);
+    }
+  }
+  if (sync.state === 'promoting') {
+    const alarm = said !== undefined && /U7/.test(said.sentence) ? 'U7: ' : '';
+    return down(`${alarm}${leader} takes over (epoch ${sync.epoch}): ${said?.sentence ?? stateOf(leader, observed, now)}`, [
+      `db topology ${name}`,
+    ]);
+  }
+  const heir = sync.sync?.id;
+  if (said?.state === 'stays_down' || said?.state === 'failed') return down(`${leader} stays down: ${said.sentence}`, [`db logs ${name}`]);
+  if (said === undefined && heir !== undefined) {
+    const heirs = sidecarOf(heir, observed);
+    const takes = isPaused(spec, now)
+      ? `failover is paused, ${heir} could take over`
+      : `${heir} is to take over: ${heirs?.sentence ?? stateOf(heir, observed, now)}`;
+    const next = isPaused(spec, now) ? [`db failover ${name}`, `db resume ${name}`] : [`db topology ${name}`];
+    return down(`${leader} ${stateOf(leader, observed, now)}; ${takes}`, next);
+  }
+  if (said === undefined) {
+    return down(`U6: ${leader} ${stateOf(leader, observed, now)}, and nobody else holds everything: it is waited for`, [
+      'xcaas nodes',
+      `db logs ${name}`,
+    ]);
+  }
+  const consul = /^U4/.test(said.sentence) ? 'U4: ' : '';
+  return down(`${consul}${leader} does not take writes yet: ${said.sentence.replace(/^U4:? */, '')}`, [`db logs ${name}`]);
+}
+
+/** Its own sidecar says that it has other data than the record means. */
+function isDataGone(member: string, gen: string, observed: Observed): boolean {
+  const data = observed.data[member];
+  return data !== undefined && data.gen !== gen;
+}
