@@ -15,6 +15,8 @@ export interface ClientOrders {
   endpoint: Endpoint;
   steady: number;
   fresh: number;
+  /** Deadline of a statement of a worker without a pool. */
+  freshQueryMs: number;
   thinkMs: number;
   retryMs: number;
   epochSql?: string;
@@ -56,7 +58,8 @@ async function mayGo(): Promise<void> {
 }
 
 function begin(orders: ClientOrders): void {
-  const { client, seed, steady, fresh, endpoint } = orders;
+  const { client, seed, steady, fresh, endpoint, freshQueryMs } = orders;
+  const impatient = { ...endpoint, queryMs: freshQueryMs };
   round = orders.round;
   const journal = openJournal(orders.journal);
   journal.write({ k: 'start', client, at: now(), time: new Date().toISOString() });
@@ -72,7 +75,7 @@ function begin(orders: ClientOrders): void {
           ...{ thinkMs: orders.thinkMs, retryMs: orders.retryMs, epochSql: orders.epochSql },
         },
         {
-          connect: () => connect(endpoint, turn++),
+          connect: () => connect(at < steady ? endpoint : impatient, turn++),
           journal,
           random: own,
           now,

@@ -23,6 +23,8 @@ export interface HistoryOptions extends From {
   fresh?: number;
   /** Mean pause of a worker between two transactions, ms; 50 if not given. */
   thinkMs?: number;
+  /** Deadline of a statement of theirs, ms; the endpoint's if not given. */
+  freshQueryMs?: number;
   /** Pause after a failure, ms; 50 if not given. */
   retryMs?: number;
   epochSql?: string;
@@ -47,7 +49,20 @@ export interface History {
 }
 
 export async function startHistory(options: HistoryOptions): Promise<History> {
-  const { client, folder, endpoint, seed, round = 0, steady = 4, fresh = 2, thinkMs = 50, retryMs = 50, epochSql, ...from } = options;
+  const {
+    client,
+    folder,
+    endpoint,
+    seed,
+    round = 0,
+    steady = 4,
+    fresh = 2,
+    thinkMs = 50,
+    retryMs = 50,
+    freshQueryMs,
+    epochSql,
+    ...from
+  } = options;
   mkdirSync(folder, { recursive: true });
   const journal = join(folder, `${client}.jsonl`);
   const program = bundledProgram(fileURLToPath(new URL('./client.ts', import.meta.url)), { name: 'history' });
@@ -106,6 +121,7 @@ export async function startHistory(options: HistoryOptions): Promise<History> {
     retryMs,
     seed,
     round,
+    freshQueryMs: freshQueryMs ?? endpoint.queryMs,
     ...(epochSql ? { epochSql } : {}),
   };
   try {
@@ -135,10 +151,10 @@ export async function startHistory(options: HistoryOptions): Promise<History> {
   };
 }
 
-/** Everything that was ever tried: all journals of a folder. */
-export function readJournals(folder: string): Attempt[] {
+/** Everything that was ever tried: all journals of a folder, or of the clients whose names begin so. */
+export function readJournals(folder: string, prefix = ''): Attempt[] {
   return readdirSync(folder)
-    .filter((file) => file.endsWith('.jsonl'))
+    .filter((file) => file.startsWith(prefix) && file.endsWith('.jsonl'))
     .sort()
     .flatMap((file) => parseJournal(readFileSync(join(folder, file), 'utf8')));
 }

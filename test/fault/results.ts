@@ -1,0 +1,69 @@
+import type { Verdict } from '#test/history/check.ts';
+
+/** What became of one fault. Times in milliseconds. */
+export interface FaultResult {
+  number: number;
+  name: string;
+  expect: string;
+  /** Who was hurt. */
+  what: string;
+  /** From the fault to the healing. */
+  lastedMs: number;
+  /** From the fault to the first acknowledgement after the longest time without one; 0 when clients noticed nothing. */
+  writableMs: number;
+  /** The longest time without an acknowledgement. */
+  longestMs: number;
+  /** The same two, from the healing on. */
+  writableAfterHealMs: number;
+  /** From the healing until master and slave were whole. */
+  wholeMs: number;
+  epochs: readonly [number, number];
+  verdict?: Omit<Verdict, 'violations'>;
+  /** Why it is not as it should be; empty when it is. */
+  failures: string[];
+}
+
+export interface RunResult {
+  seed: number;
+  started: string;
+  seconds: number;
+  faults: FaultResult[];
+}
+
+const seconds = (ms: number) => (ms / 1000).toFixed(1);
+const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) / 2)] ?? 0;
+
+/** A row a kind of fault, and what went wrong below. Times in seconds. */
+export function describeRun({ seed, faults, seconds: took }: RunResult): string {
+  const kinds = new Map<string, FaultResult[]>();
+  for (const one of faults) kinds.set(one.name, [...(kinds.get(one.name) ?? []), one]);
+  const rows = [...kinds].map(([name, list]) => {
+    const of = (pick: (one: FaultResult) => number) => list.map(pick);
+    return [
+      name,
+      String(list.length),
+      ...[median(of((one) => one.writableMs)), Math.max(...of((one) => one.writableMs))].map(seconds),
+      seconds(Math.max(...of((one) => one.longestMs))),
+      seconds(Math.max(...of((one) => one.wholeMs))),
+      String(list.filter(({ failures }) => failures.length > 0).length),
+    ];
+  });
+  const head = ['fault', 'times', 'writable after: median', 'max', 'longest stall', 'whole after healing: max', 'wrong'];
+  const sum = (pick: (verdict: NonNullable<FaultResult['verdict']>) => number) =>
+    faults.reduce((total, { verdict }) => total + (verdict === undefined ? 0 : pick(verdict)), 0);
+  const lines = [
+    `seed ${seed}: ${faults.length} faults in ${Math.round(took / 60)} min`,
+    `${sum(({ acked }) => acked)} commits acknowledged, ${sum(({ refused }) => refused)} refused, ${sum(({ unknown }) => unknown.there + unknown.missing)} unknown; ${sum(({ excused }) => excused)} missing within the stated exception`,
+    '',
+    ...columns([head, ...rows]),
+  ];
+  const wrong = faults.filter(({ failures }) => failures.length > 0);
+  for (const { number, name, what, failures } of wrong)
+    lines.push('', `#${number} ${name} (${what})`, ...failures.map((text) => `  ${text}`));
+  return `${lines.join('\n')}\n`;
+}
+
+function columns(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, at) => Math.max(...rows.map((row) => row[at]!.length)));
+  return rows.map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join('  '));
+}
