@@ -1,0 +1,130 @@
+import { createConnection, format, type QueryError } from 'mysql2';
+import { AppError } from '#core/errors.ts';
+
+/** One connection to an engine; a statement that does not end in time breaks it for good: whether it was done is then unknown (A3). */
+export interface Sql {
+  /** The engine's number for it. */
+  readonly id: number;
+  readonly closed: boolean;
+  /**
+   * Runs one statement, put together on this side (no prepared statements: many administrative ones cannot be prepared).
+   *
+   * @param timeoutMs longest time in milliseconds; the connection's default unless given
+   * @returns rows with numbers of 64 bits as text; of a statement without rows, none
+   * @throws AppError `engine` when the engine refuses it (see {@link errnoOf}), `timeout`, `unavailable` when the connection is gone
+   */
+  query<T = Record<string, unknown>>(sql: string, values?: readonly unknown[], options?: { timeoutMs?: number }): Promise<T[]>;
+  close(): void;
+}
+
+export interface SqlOptions {
+  socketPath?: string;
+  host?: string;
+  port?: number;
+  user: string;
+  password: string;
+  /** PEM text of the CA that has signed the engine's certificate; without it the connection is not encrypted. */
+  ca?: string;
+  connectTimeoutMs: number;
+  queryTimeoutMs: number;
+}
+
+/** What the engine answers with when all connections are taken. */
+export const TOO_MANY_CONNECTIONS = 1040;
+export const ACCESS_DENIED = 1045;
+export const LOCK_WAIT_TIMEOUT = 1205;
+export const READ_ONLY = 1290;
+export const STATEMENT_TIMEOUT = 1969;
+export const INTERRUPTED = 1317;
+export const NO_SUCH_THREAD = 1094;
+
+/** The engine's number of what went wrong, undefined when it was not the engine that said so. */
+export function errnoOf(error: unknown): number | undefined {
+  const cause = error instanceof AppError ? error.cause : error;
+  return typeof cause === 'object' && cause !== null && 'errno' in cause && typeof cause.errno === 'number' ? cause.errno : undefined;
+}
+
+/** @throws AppError `unavailable` while nobody answers, `timeout`, `engine` when it refuses the connection */
+export async function openSql(options: SqlOptions): Promise<Sql> {
+  const { user, password, ca, connectTimeoutMs, queryTimeoutMs } = options;
+  const where = options.socketPath ?? `${options.host}:${options.port}`;
+  const connection = createConnection({
+    ...(options.socketPath === undefined ? { host: options.host, port: options.port } : { socketPath: options.socketPath }),
+    user,
+    password,
+    // Members are found by address, which is in no certificate: the pool's CA and the account's password tell who it is.
+    ...(ca === undefined ? {} : { ssl: { ca, rejectUnauthorized: true, verifyIdentity: false } }),
+    connectTimeout: connectTimeoutMs,
+    supportBigNumbers: true,
+    bigNumberStrings: true,
+    dateStrings: true,
+    multipleStatements: false,
+    charset: 'utf8mb4',
+    // The engine is never given a file of this side.
+    flags: ['-LOCAL_FILES'],
+  });
+  let broken: AppError | undefined;
+  const breakWith = (error: AppError) => {
+    broken ??= error;
+    connection.destroy();
+  };
+  await settled<void>((done) => connection.connect(done), connectTimeoutMs, where, breakWith, 'the connection');
+  // From now on: without a listener an error that belongs to no statement would end the process.
+  connection.on('error', (error) =>
+    breakWith(new AppError('unavailable', `the connection to ${where} broke: ${error.message}`, { cause: error })),
+  );
+  connection.on('end', () => breakWith(new AppError('unavailable', `${where} has closed the connection`)));
+
+  return {
+    id: connection.threadId ?? 0,
+    get closed() {
+      return broken !== undefined;
+    },
+    async query<T>(sql: string, values: readonly unknown[] = [], { timeoutMs = queryTimeoutMs }: { timeoutMs?: number } = {}) {
+      if (broken !== undefined) throw broken;
+      const text = values.length === 0 ? sql : format(sql, [...values]);
+      const rows = await settled<unknown>((done) => connection.query(text, done), timeoutMs, where, breakWith, firstWords(sql));
+      return (Array.isArray(rows) ? rows : []) as T[];
+    },
+    close() {
+      broken ??= new AppError('unavailable', `the connection to ${where} was closed`);
+      connection.destroy();
+    },
+  };
+}
+
+type Done<T> = (error: QueryError | null, answer?: T) => void;
+
+/** One command with a time limit of its own: mysql2's ends the waiting, not the command, and the next answer would be that of this one. */
+function settled<T>(
+  command: (done: Done<T>) => void,
+  timeoutMs: number,
+  where: string,
+  breakWith: (error: AppError) => void,
+  what: string,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      const late = new AppError('timeout', `${what} did not end within ${timeoutMs} ms on ${where}`);
+      breakWith(late);
+      reject(late);
+    }, timeoutMs);
+    command((error, answer) => {
+      clearTimeout(timer);
+      if (error === null || error === undefined) return resolve(answer as T);
+      // mysql2 hangs the whole statement on it, passwords and all.
+      error.sql = undefined;
+      const refused = typeof error.errno === 'number' && error.sqlState !== undefined;
+      const wrapped = refused
+        ? new AppError('engine', `${where} refused ${what}: ${error.message}`, { cause: error })
+        : new AppError('unavailable', `${where} did not answer ${what}: ${error.message}`, { cause: error });
+      if (error.fatal || !refused) breakWith(wrapped);
+      reject(wrapped);
+    });
+  });
+}
+
+/** Says which statement it was and nothing of what it holds: passwords stand further back. */
+function firstWords(sql: string): string {
+  return sql.trim().split(/\s+/, 3).join(' ');
+}
