@@ -14,6 +14,7 @@ import type { AgentClient } from '#pool/agent-client.ts';
 import { createEvents } from '#pool/events.ts';
 import type { Host } from '#pool/host.ts';
 import { createFakeKv, type FakeKv } from '#test/fake-kv.ts';
+import { createDbStore } from '#xdb/store.ts';
 import { lbsInUse } from '#xlb/operations/in-use.ts';
 import { createLbStore } from '#xlb/store.ts';
 
@@ -113,6 +114,16 @@ async function world(change: Partial<ApiDeps> = {}): Promise<World> {
       services: () => lbsInUse(createLbStore(consul)),
       events: createEvents({ consul, log }),
       poolKey: Buffer.alloc(32),
+      markDirty: () => undefined,
+    },
+    db: {
+      ...shared,
+      store: createDbStore(consul),
+      services: () => lbsInUse(createLbStore(consul)),
+      events: createEvents({ consul, log }),
+      poolKey: Buffer.alloc(32),
+      image: async () => ({ id: `sha256:${'d'.repeat(64)}`, tags: [], sizeBytes: 1, labels: { 'xcaas.appliance': 'xdb' } }),
+      caCert: () => 'PEM',
       markDirty: () => undefined,
     },
     leader: async () => 'host-b',

@@ -12,6 +12,8 @@ import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCom
 import { requireTokens } from '#api/auth.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { containerRoutes } from '#api/routes/containers.ts';
+import { dbChangeRoutes } from '#api/routes/db-changes.ts';
+import { dbRoutes } from '#api/routes/dbs.ts';
 import { eventRoutes } from '#api/routes/events.ts';
 import { lbChangeRoutes } from '#api/routes/lb-changes.ts';
 import { lbRoutes } from '#api/routes/lbs.ts';
@@ -92,6 +94,8 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
   await root.register(containerRoutes, deps);
   await root.register(lbRoutes, deps);
   await root.register(lbChangeRoutes, deps);
+  await root.register(dbRoutes, deps);
+  await root.register(dbChangeRoutes, deps);
 }
 
 function asAppError(error: FastifyError): AppError {

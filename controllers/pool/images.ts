@@ -1,4 +1,4 @@
-import { AppError, messageOf } from '#core/errors.ts';
+import { AppError, hasCode, messageOf } from '#core/errors.ts';
 import type { FetchImageAnswer, ImageReport } from '#pool/agent-api.ts';
 import type { AgentClient, CallOptions } from '#pool/agent-client.ts';
 import type { Host } from '#pool/host.ts';
@@ -19,6 +19,36 @@ export async function resolveImage(access: ImageAccess, host: Host, tag: string)
     images.find((image) => image.id === tag) ?? images.find((image) => image.tags.some((each) => fullTag(each) === fullTag(tag)));
   if (found !== undefined) return found;
   throw new AppError('not_found', `${host.spec.name} has no image ${tag}`, { hint: './xcaas up builds or pulls what is missing' });
+}
+
+/**
+ * An appliance's image that a user names: on the host that leads, else on any host that lives. Members are made by its id and get it carried there.
+ *
+ * @param hosts those that are asked, in this order
+ * @throws AppError `not_found` when no host has such an image, `invalid` when it is something else than that appliance
+ */
+export async function findAppliance(
+  access: ImageAccess,
+  { ref, appliance, hosts }: { ref: string; appliance: string; hosts: readonly Host[] },
+): Promise<ImageReport> {
+  const silent: string[] = [];
+  for (const host of hosts.filter((each) => each.alive)) {
+    try {
+      const image = await resolveImage(access, host, ref);
+      const is = image.labels['xcaas.appliance'];
+      if (is === appliance) return image;
+      throw new AppError('invalid', `the image ${ref} is ${is === undefined ? 'no appliance' : `the appliance ${is}`}, not ${appliance}`, {
+        hint: `an image for it carries the label xcaas.appliance=${appliance}`,
+      });
+    } catch (error) {
+      if (hasCode(error, 'invalid')) throw error;
+      if (!hasCode(error, 'not_found')) silent.push(`${host.spec.name} (${messageOf(error)})`);
+    }
+  }
+  const holes = silent.length === 0 ? '' : `; could not ask ${silent.join(', ')}`;
+  throw new AppError('not_found', `no host that lives has the image ${ref}${holes}`, {
+    hint: 'load it on any host (docker load, docker pull), or leave --image away for the built-in one',
+  });
 }
 
 /** What the engine takes a short name for: `xcaas/xlb` is `xcaas/xlb:latest`, `docker.io/library/x` is `x`. */

@@ -1,4 +1,4 @@
-import type { ConsulClient } from '#core/consul/client.ts';
+import type { ConsulClient, KvEntry } from '#core/consul/client.ts';
 import { parseKv } from '#core/consul/client.ts';
 import { watchConsul } from '#core/consul/watch.ts';
 import type { Logger } from '#core/log.ts';
@@ -11,6 +11,11 @@ export interface ObjectLoopsOptions {
   log: Logger;
   /** Milliseconds between full passes over an object when nothing was seen to change. */
   intervalMs: number;
+  /**
+   * What of a record is worth a look when it changes: a text that stays the same for what only moves with time, undefined for what is never. Its
+   * modify index, when not given.
+   */
+  worth?(entry: KvEntry): string | number | undefined;
   /** One pass over one object. @returns the sentence */
   cycle(name: string, signal: AbortSignal): Promise<string>;
   signal: AbortSignal;
@@ -30,13 +35,13 @@ export interface ObjectLoops {
  * A reconcile loop for each object of a kind. Records that change mark their object dirty; what they say is read anew by its pass. An object whose
  * records are gone has its loop stopped.
  */
-export function createObjectLoops({ kind, consul, log, intervalMs, cycle, signal }: ObjectLoopsOptions): ObjectLoops {
+export function createObjectLoops({ kind, consul, log, intervalMs, worth = byIndex, cycle, signal }: ObjectLoopsOptions): ObjectLoops {
   const loops = new Map<string, Loop>();
   const stopping: Promise<void>[] = [];
   const prefix = `xcaas/${kind}/`;
-  let seen = new Map<string, number>();
+  let seen = new Map<string, string | number | undefined>();
 
-  function follow(indexes: Map<string, number>, names: Set<string>): void {
+  function follow(indexes: Map<string, string | number | undefined>, names: Set<string>): void {
     for (const name of names) {
       if (loops.has(name)) continue;
       const loop = createLoop({ name: `${kind}/${name}`, log, intervalMs, cycle: (stop) => cycle(name, stop) });
@@ -70,7 +75,7 @@ export function createObjectLoops({ kind, consul, log, intervalMs, cycle, signal
         query: { recurse: true },
         parse: (answer) => parseKv(answer, `the keys under ${prefix}`),
         onChange(entries) {
-          const indexes = new Map(entries.filter(({ key }) => !isOwn(key)).map(({ key, modifyIndex }) => [key, modifyIndex]));
+          const indexes = new Map(entries.filter(({ key }) => !isOwn(key)).map((entry) => [entry.key, worth(entry)]));
           const names = entries.filter(({ key }) => /^[^/]+\/spec$/.test(key.slice(prefix.length))).map(({ key }) => nameOf(key));
           follow(indexes, new Set(names));
         },
@@ -81,3 +86,5 @@ export function createObjectLoops({ kind, consul, log, intervalMs, cycle, signal
     },
   };
 }
+
+const byIndex = ({ modifyIndex }: KvEntry) => modifyIndex;

@@ -24,9 +24,13 @@ import { poolDuties } from '#pool/duties.ts';
 import { createEvents } from '#pool/events.ts';
 import type { Host } from '#pool/host.ts';
 import { listHosts } from '#pool/hosts.ts';
-import { ensureImage, resolveImage } from '#pool/images.ts';
+import { ensureImage, findAppliance, resolveImage } from '#pool/images.ts';
 import { joinImages } from '#pool/join-images.ts';
 import { createObjectLoops, type ObjectLoops } from '#pool/object-loops.ts';
+import { reconcileDb, worthALook } from '#xdb/controller.ts';
+import type { DbDeps } from '#xdb/operations/deps.ts';
+import { dbsInUse } from '#xdb/operations/in-use.ts';
+import { createDbStore } from '#xdb/store.ts';
 import { reconcileLb } from '#xlb/controller.ts';
 import { lbsInUse } from '#xlb/operations/in-use.ts';
 import { createLbStore } from '#xlb/store.ts';
@@ -55,7 +59,7 @@ async function main(): Promise<void> {
   const consul = createConsul({ socketPath: paths.consulSocket, token });
 
   let leadership: Leadership | undefined;
-  let loops: ObjectLoops | undefined;
+  let loops: Record<'lb' | 'db', ObjectLoops> | undefined;
   const now = () => new Date();
   const hosts = () => listHosts(consul, { log });
   const agent = createAgents({
@@ -72,24 +76,45 @@ async function main(): Promise<void> {
     if (host === undefined) throw new AppError('unavailable', `the host ${self.name} is not of the pool any longer`);
     return host;
   };
-  const services = () => lbsInUse(store);
-  const lb = { store, log, hosts, agent, events, services, poolKey, now, markDirty: (name: string) => loops?.markDirty(name) };
-  const controllerDeps = {
+  const dbStore = createDbStore(consul);
+  const services = async () => (await Promise.all([lbsInUse(store), dbsInUse(dbStore)])).flat();
+  const lb = { store, log, hosts, agent, events, services, poolKey, now, markDirty: (name: string) => loops?.lb.markDirty(name) };
+  const db: DbDeps = {
     ...lb,
+    store: dbStore,
+    caCert: () => tls.current().ca,
+    async image(ref) {
+      // The host that leads first: it has the built-in one.
+      const own = await ownHost();
+      const others = (await hosts()).filter((host) => host.spec.id !== own.spec.id);
+      return findAppliance({ agent }, { ref: ref ?? `xcaas/xdb:${VERSION}`, appliance: 'xdb', hosts: [own, ...others] });
+    },
+    markDirty: (name) => loops?.db.markDirty(name),
+  };
+  const acting = {
     expectLead() {
       if (leadership === undefined) throw new AppError('fenced', 'this control replica leads no longer');
       leadership.check();
     },
-    image: async () => (await resolveImage({ agent }, await ownHost(), `xcaas/xlb:${VERSION}`)).id,
     ensureImage: async (host: Host, id: string) => {
       await ensureImage({ agent }, { id, host, hosts: await hosts() });
     },
   };
+  const lbController = {
+    ...lb,
+    ...acting,
+    image: async () => (await resolveImage({ agent }, await ownHost(), `xcaas/xlb:${VERSION}`)).id,
+  };
+  const dbController = { ...db, ...acting, ca: { cert: tls.current().ca, key: caKey } };
   const swarm = async () => {
     const { manager, workerToken } = await agent(await swarmManager(await hosts(), self.id)).swarm();
     return { manager, token: workerToken };
   };
-  const metrics = createControlMetrics({ leading: () => leadership !== undefined, hosts, loops: () => loops?.states() ?? {} });
+  const metrics = createControlMetrics({
+    leading: () => leadership !== undefined,
+    hosts,
+    loops: () => ({ ...loops?.lb.states(), ...loops?.db.states() }),
+  });
   const apiDeps: ApiDeps = {
     metrics,
     consul,
@@ -98,6 +123,7 @@ async function main(): Promise<void> {
     hosts,
     agent,
     lb,
+    db,
     now,
     leading: () => leadership !== undefined,
     async leader() {
@@ -133,18 +159,15 @@ async function main(): Promise<void> {
     ttlSeconds: 7,
     async lead(lead) {
       leadership = lead;
-      loops = createObjectLoops({
-        kind: 'lb',
-        consul,
-        log,
-        intervalMs: 10_000,
-        signal: lead.signal,
-        cycle: (name, signal) => reconcileLb(controllerDeps, name, signal),
-      });
+      const common = { consul, log, intervalMs: 10_000, signal: lead.signal };
+      const lbs = createObjectLoops({ ...common, kind: 'lb', cycle: (name, signal) => reconcileLb(lbController, name, signal) });
+      const cycle = (name: string, signal: AbortSignal) => reconcileDb(dbController, name, signal);
+      const dbs = createObjectLoops({ ...common, kind: 'db', worth: worthALook, cycle });
+      loops = { lb: lbs, db: dbs };
       const duties = createLoop({ name: 'pool', log, intervalMs: 5000, cycle: () => poolDuties({ consul, log, events, hosts, agent }) });
       duties.start();
       try {
-        await loops.run();
+        await Promise.all([lbs.run(), dbs.run()]);
       } finally {
         leadership = undefined;
         await duties.stop();

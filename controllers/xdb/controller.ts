@@ -1,10 +1,11 @@
+import type { KvEntry } from '#core/consul/client.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
 import { type ExecuteDeps, execute } from '#xdb/execute.ts';
 import { type DbRecords, observe, readDb } from '#xdb/observe.ts';
 import type { Observed, Step } from '#xdb/plan/world.ts';
 import { plan } from '#xdb/plan.ts';
-import type { DbStatus, MoveOrder } from '#xdb/schema.ts';
+import { type DbStatus, MemberStatus, type MoveOrder } from '#xdb/schema.ts';
 import { statusOf } from '#xdb/status.ts';
 import { dbKeys } from '#xdb/store.ts';
 
@@ -109,4 +110,22 @@ async function writeStatus(deps: DbControllerDeps, name: string, before: DbStatu
   const still = ({ time: _, ...rest }: DbStatus) => JSON.stringify(rest);
   if (before !== undefined && still(before) === still(status)) return;
   await deps.store.statuses.update(dbKeys(name).status, () => status);
+}
+
+/** Records that are worth a look: not how far something has come, and of what sidecars say not what moves with time. */
+export function worthALook({ key, value, modifyIndex, session }: KvEntry): string | number | undefined {
+  if (/^xcaas\/db\/[^/]+\/(acked\/|handed$)/.test(key)) return undefined;
+  if (!/^xcaas\/db\/[^/]+\/members\//.test(key)) return modifyIndex;
+  const parsed = MemberStatus.safeParse(parseJson(value));
+  if (!parsed.success) return modifyIndex;
+  const { time: _, gtid: __, lagSeconds: ___, disk, ...rest } = parsed.data;
+  return JSON.stringify({ ...rest, disk: disk?.state, session });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

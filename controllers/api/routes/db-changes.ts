@@ -1,0 +1,87 @@
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ApiDeps } from '#api/deps.ts';
+import { pauseDb, reinitMember, resizeDb, restartDb, resumeDb } from '#xdb/operations/maintain.ts';
+import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
+import { listParameters, setParameters } from '#xdb/operations/parameters.ts';
+
+const Name = z.object({ name: z.string() });
+const Member = z.object({ name: z.string(), member: z.string() });
+const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
+
+/** Databases: changes of the master, maintenance, sizes and parameters. */
+export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
+  const app = root.withTypeProvider<ZodTypeProvider>();
+  const tags = ['db'];
+
+  const SwitchoverBody = z.object({ to: z.string().max(100).optional(), at: z.iso.datetime({ offset: true }).optional() });
+  app.post(
+    '/v1/dbs/:name/switchover',
+    { schema: { tags, summary: 'Change the master as planned', params: Name, body: SwitchoverBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return orderSwitchover(deps.db, request.params.name, request.body);
+    },
+  );
+  app.post('/v1/dbs/:name/failover', { schema: { tags, summary: 'Let the slave take over', params: Name } }, async (request, reply) => {
+    reply.code(202);
+    return orderFailover(deps.db, request.params.name);
+  });
+  app.delete('/v1/dbs/:name/moves', { schema: { tags, summary: 'Call a later switchover off', params: Name } }, (request) =>
+    cancelMove(deps.db, request.params.name),
+  );
+  const MoveParams = z.object({ name: z.string(), id: z.string() });
+  app.get(
+    '/v1/dbs/:name/moves/:id',
+    { schema: { tags, summary: 'How far a change of the master has come', params: MoveParams } },
+    (request) => readMove(deps.db, request.params.name, request.params.id),
+  );
+
+  const RestartBody = z.object({ member: z.string().max(100).optional() });
+  app.post(
+    '/v1/dbs/:name/restart',
+    { schema: { tags, summary: 'Restart engines, one after another', params: Name, body: RestartBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return restartDb(deps.db, request.params.name, request.body.member);
+    },
+  );
+  app.post(
+    '/v1/dbs/:name/members/:member/reinit',
+    { schema: { tags, summary: 'Make the copy of a slave anew', params: Member } },
+    async (request, reply) => {
+      reply.code(202);
+      return reinitMember(deps.db, request.params.name, request.params.member);
+    },
+  );
+  const ResizeBody = z.object({ cpus: z.number().min(0).max(1024).optional(), memoryBytes: bytes.optional(), diskBytes: bytes.optional() });
+  app.post(
+    '/v1/dbs/:name/resize',
+    { schema: { tags, summary: 'Another size for every member', params: Name, body: ResizeBody } },
+    async (request, reply) => {
+      const { cpus, memoryBytes, diskBytes } = await resizeDb(deps.db, request.params.name, request.body);
+      reply.code(202);
+      return { cpus, memoryBytes, diskBytes };
+    },
+  );
+  const PauseBody = z.object({ seconds: z.number().int() });
+  app.post(
+    '/v1/dbs/:name/pause',
+    { schema: { tags, summary: 'Let failover and maintenance rest', params: Name, body: PauseBody } },
+    (request) => pauseDb(deps.db, request.params.name, request.body.seconds),
+  );
+  app.post('/v1/dbs/:name/resume', { schema: { tags, summary: 'End a pause', params: Name } }, (request) =>
+    resumeDb(deps.db, request.params.name),
+  );
+
+  app.get('/v1/dbs/:name/parameters', { schema: { tags, summary: 'Parameters of the engine', params: Name } }, (request) =>
+    listParameters(deps.db, request.params.name),
+  );
+  const ParameterBody = z.object({ set: z.record(z.string().min(1).max(100), z.string().max(1000)) });
+  app.patch(
+    '/v1/dbs/:name/parameters',
+    { schema: { tags, summary: 'Set parameters; an empty value is the default', params: Name, body: ParameterBody } },
+    (request) => setParameters(deps.db, request.params.name, request.body.set),
+  );
+}

@@ -1,0 +1,152 @@
+import { AppError, messageOf } from '#core/errors.ts';
+import { serviceName } from '#core/names.ts';
+import { validate } from '#core/validate.ts';
+import { applyChanges } from '#pool/guard.ts';
+import { DEFAULT_NETWORK, refuseUnfitNetwork } from '#pool/networks.ts';
+import { place } from '#pool/placement.ts';
+import { listPlacements } from '#pool/placement-record.ts';
+import { refuseTakenName, refuseTakenPorts } from '#pool/services.ts';
+import { newCredentials, sealCredentials } from '#xdb/credentials.ts';
+import type { DbDeps } from '#xdb/operations/deps.ts';
+import { keptSentence } from '#xdb/operations/destroy.ts';
+import { type DbOptions, readOptions } from '#xdb/options.ts';
+import { validateParameters } from '#xdb/parameters.ts';
+import type { DbSpec } from '#xdb/schema.ts';
+import { DEFAULTS, difference, memberIds, memberToPlace, newBirth, newSpec, parsePublish } from '#xdb/spec.ts';
+import { dbKeys } from '#xdb/store.ts';
+
+export interface CreateDbRequest {
+  name: string;
+  cpus?: number | undefined;
+  memoryBytes?: number | undefined;
+  diskBytes?: number | undefined;
+  image?: string | undefined;
+  /** `--opt`, see options.ts. */
+  options?: Record<string, string> | undefined;
+  network?: string | undefined;
+  publish?: string[] | undefined;
+}
+
+/**
+ * Writes the records of a new database; its members are the controller's business. Everything that can be found wrong is found before anything is
+ * written. The same request again changes nothing.
+ *
+ * @throws AppError `invalid`, `usage`; `conflict` showing the difference when the name is taken; `no_host` naming the demand that leaves none;
+ * `not_found` for an image or network; `port_taken`; `not_implemented`
+ */
+export async function createDb(deps: DbDeps, request: CreateDbRequest): Promise<DbSpec> {
+  const { store, now } = deps;
+  const shown = JSON.stringify(request.name.slice(0, 60));
+  const name = validate(serviceName, request.name, `the name ${shown}`, 'choose a name such as adb or shop-1');
+  const hosts = await deps.hosts();
+  const options = readOptions(request.options ?? {}, hosts);
+  if (options.role === 'slave')
+    throw new AppError('not_implemented', 'role=slave is not built yet', { hint: 'role=pair and role=single are' });
+  const fields = {
+    name,
+    role: options.role,
+    flavor: options.flavor,
+    cpus: request.cpus,
+    memoryBytes: request.memoryBytes,
+    diskBytes: request.diskBytes,
+    image: request.image,
+    network: request.network ?? DEFAULT_NETWORK,
+    publish: request.publish?.map(parsePublish),
+    labels: options.labels,
+    parameters: validateParameters(options.parameters, { memoryBytes: request.memoryBytes ?? DEFAULTS.memoryBytes }),
+    replaceAfterSeconds: options.replaceAfter,
+  };
+  const draft = newSpec(fields);
+  const present = await store.specs.get(dbKeys(name).spec, { consistent: true });
+  if (present !== undefined) return existing(present.value, draft, request, options);
+
+  const services = await deps.services();
+  refuseTakenName({ kind: 'db', name }, services);
+  refuseTakenPorts({ kind: 'db', name, hostPorts: draft.publish.map(({ hostPort }) => hostPort) }, services);
+  const { id: imageId } = await deps.image(request.image);
+  const spec = newSpec({ ...fields, imageId, created: now().toISOString() });
+  await refuseUnfitNetwork(deps, spec.network);
+  await refuseNoRoom(deps, spec);
+  await refuseLeftData(deps, spec);
+  if (!(await write(deps, spec))) return existing((await store.spec(name)).value, draft, request, options);
+  await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'created', sentence: `${name} is to be made` });
+  deps.markDirty(name);
+  return spec;
+}
+
+/** All records at once, or none: members of a database without credentials, or without the right to make its data, would be stuck. */
+async function write({ store, poolKey }: DbDeps, spec: DbSpec): Promise<boolean> {
+  const keys = dbKeys(spec.name);
+  const records = {
+    [keys.spec]: spec,
+    [keys.birth]: newBirth(spec),
+    [keys.credentials]: sealCredentials(poolKey, spec.name, newCredentials(spec), 1),
+  };
+  return applyChanges(
+    store.consul,
+    Object.entries(records).map(([key, value]) => ({ verb: 'cas', key, value: JSON.stringify(value), index: 0 })),
+  );
+}
+
+async function refuseNoRoom(deps: DbDeps, spec: DbSpec): Promise<void> {
+  const [hosts, existing] = await Promise.all([deps.hosts(), listPlacements(deps.store.consul)]);
+  const result = place({ members: memberIds(spec).map((id) => memberToPlace(spec, id)), hosts, existing });
+  if (!result.ok) throw result.refusal;
+}
+
+/** A member is never put where another database of that name left its data; those on hosts that do not answer, the sidecars refuse. */
+async function refuseLeftData(deps: DbDeps, spec: DbSpec): Promise<void> {
+  const living = (await deps.hosts()).filter((host) => host.alive);
+  const pattern = new RegExp(`^${spec.name}-\\d+$`);
+  const found = await Promise.all(
+    living.map(async (host) => {
+      try {
+        const volumes = await deps.agent(host).volumes();
+        return volumes
+          .filter(({ member, volumes: filled }) => pattern.test(member) && filled.length > 0)
+          .map(({ member }) => ({ member, host }));
+      } catch (error) {
+        deps.log.warn({ host: host.spec.name, err: messageOf(error) }, 'an agent does not say which data lie on its host');
+        return [];
+      }
+    }),
+  );
+  const [first] = found.flat();
+  if (first === undefined) return;
+  const where = `/var/lib/xcaas/volumes/${first.member}`;
+  throw new AppError('conflict', `${first.host.spec.name} holds data of an earlier ${first.member}, which would be in the way`, {
+    hint: `choose another name, or, if nobody needs them, remove ${where} on ${first.host.spec.name}`,
+  });
+}
+
+function existing(present: DbSpec, asked: DbSpec, request: CreateDbRequest, options: DbOptions): DbSpec {
+  const { name } = present;
+  if (present.destroyed !== undefined) {
+    throw new AppError('conflict', keptSentence(present), {
+      hint: `db undestroy ${name} brings it back, db destroy ${name} --purge lets its data go`,
+    });
+  }
+  const given = Object.keys(request.options ?? {});
+  const named = (prefix: string) => given.some((key) => key.startsWith(prefix));
+  // What was not asked for is as it is.
+  const compare: DbSpec = {
+    ...asked,
+    role: options.role ?? present.role,
+    flavor: options.flavor ?? present.flavor,
+    cpus: request.cpus ?? present.cpus,
+    memoryBytes: request.memoryBytes ?? present.memoryBytes,
+    diskBytes: request.diskBytes ?? present.diskBytes,
+    image: request.image ?? present.image,
+    network: request.network ?? present.network,
+    publish: request.publish === undefined || request.publish.length === 0 ? present.publish : asked.publish,
+    labels: Object.keys(options.labels).length === 0 ? present.labels : asked.labels,
+    parameters: named('param.') ? asked.parameters : present.parameters,
+    replaceAfterSeconds: options.replaceAfter ?? present.replaceAfterSeconds,
+    upstream: present.upstream,
+  };
+  const rows = difference(present, compare);
+  if (rows.length === 0) return present;
+  throw new AppError('conflict', `${name} exists with another specification: ${rows.join('; ')}`, {
+    hint: `db resize and db param set change it; or choose another name`,
+  });
+}

@@ -1,0 +1,67 @@
+import { AppError } from '#core/errors.ts';
+import type { DbDeps } from '#xdb/operations/deps.ts';
+import { goesAt } from '#xdb/plan/destroyed.ts';
+import type { DbSpec } from '#xdb/schema.ts';
+import { DB_PREFIX, dbKeys } from '#xdb/store.ts';
+
+/**
+ * Marks a database as destroyed. The controller stops its members at once; its data are kept for a grace period, for good, or not at all. Asked again it
+ * may only let go sooner.
+ *
+ * @throws AppError `in_use` naming the databases that follow it
+ */
+export async function destroyDb(
+  deps: DbDeps,
+  name: string,
+  { keepData, purge }: { keepData: boolean; purge: boolean },
+): Promise<{ sentence: string }> {
+  const { store } = deps;
+  if (keepData && purge) throw new AppError('usage', '--keep-data and --purge exclude each other');
+  await store.spec(name);
+  const followers = await followersOf(deps, name);
+  if (followers.length > 0) {
+    throw new AppError('in_use', `${followers.join(', ')} ${followers.length === 1 ? 'follows' : 'follow'} ${name}`, {
+      hint: `db cutover ${followers[0]}, or db destroy ${followers[0]}, first`,
+    });
+  }
+  const time = deps.now().toISOString();
+  const spec = await store.specs.update(dbKeys(name).spec, (present) => {
+    if (present === undefined) return undefined;
+    const before = present.destroyed;
+    return { ...present, destroyed: { time: before?.time ?? time, keepData: keepData || (!purge && (before?.keepData ?? false)), purge } };
+  });
+  const what = purge ? 'with its data' : keepData ? 'its data are kept' : 'its data are kept for a while';
+  await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'destroyed', sentence: `${name} is to be removed, ${what}` });
+  deps.markDirty(name);
+  return { sentence: spec === undefined || purge ? `${name} is being removed` : keptSentence(spec) };
+}
+
+/** Brings a destroyed database back while its data are kept: its members start where their data lie. */
+export async function undestroyDb(deps: DbDeps, name: string): Promise<void> {
+  const { store } = deps;
+  const { value } = await store.spec(name);
+  if (value.destroyed === undefined) throw new AppError('conflict', `${name} is not destroyed`, { hint: `db status ${name}` });
+  await store.specs.update(dbKeys(name).spec, (present) => {
+    const end = present?.destroyed === undefined ? undefined : goesAt(present.destroyed);
+    if (present === undefined || (end !== undefined && end <= deps.now()))
+      throw new AppError('not_found', `the data of ${name} are being removed`, {
+        hint: `db restore NEW --from ${name}, if it has backups elsewhere`,
+      });
+    const { destroyed: _, ...rest } = present;
+    return rest;
+  });
+  await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'undestroyed', sentence: `${name} is to be as it was` });
+  deps.markDirty(name);
+}
+
+/** `adb was destroyed at …; its data are kept until …` */
+export function keptSentence({ name, destroyed }: Pick<DbSpec, 'name' | 'destroyed'>): string {
+  const end = destroyed === undefined ? undefined : goesAt(destroyed);
+  if (destroyed === undefined || destroyed.purge) return `${name} is being removed`;
+  return `${name} was destroyed at ${destroyed.time}; its data are kept ${end === undefined ? 'until they are purged' : `until ${end.toISOString()}`}`;
+}
+
+async function followersOf({ store }: DbDeps, name: string): Promise<string[]> {
+  const specs = await store.specs.list(DB_PREFIX, (key) => key.endsWith('/spec'));
+  return specs.filter(({ value }) => value.upstream?.ours === name && value.destroyed === undefined).map(({ value }) => value.name);
+}

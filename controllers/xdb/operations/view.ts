@@ -1,0 +1,192 @@
+import { AppError, messageOf } from '#core/errors.ts';
+import type { Host } from '#pool/host.ts';
+import { listPlacements, type Placement } from '#pool/placement-record.ts';
+import { readCredentials } from '#xdb/credentials.ts';
+import { type DbRecords, readDb } from '#xdb/observe.ts';
+import type { DbDeps } from '#xdb/operations/deps.ts';
+import { keptSentence } from '#xdb/operations/destroy.ts';
+import { livingSpec } from '#xdb/operations/living.ts';
+import type { DbSpec } from '#xdb/schema.ts';
+import { ENDPOINT } from '#xdb/spec.ts';
+import { DB_PREFIX } from '#xdb/store.ts';
+
+/** One member in the JSON of `db status`. */
+export interface MemberView {
+  id: string;
+  role: 'master' | 'slave' | 'replica';
+  state: string;
+  sentence: string;
+  node: string;
+  group: string;
+  rack: string;
+  lagSeconds: number | null;
+  gtid: string | null;
+  pendingRestart: string[];
+  /** True while it has yet to get the last change of the specification. */
+  changing: boolean;
+  disk: { usedBytes: number; totalBytes: number; state: string } | null;
+}
+
+/** The JSON of `db status`. @throws AppError `not_found`, also once a destroyed one is gone but for its data */
+export async function dbView(deps: DbDeps, name: string) {
+  const { value } = await deps.store.spec(name);
+  const [records, hosts, placements] = await Promise.all([readDb(deps, name), deps.hosts(), listPlacements(deps.store.consul)]);
+  if (records === undefined) throw new AppError('not_found', `${name} is gone`);
+  if (value.destroyed !== undefined && records.previous?.code === 'not_found') {
+    throw new AppError('not_found', keptSentence(value), {
+      hint: `db undestroy ${name} brings it back, db destroy ${name} --purge lets its data go`,
+    });
+  }
+  return viewOf(records, hosts, placements);
+}
+
+/** Pure. */
+export function viewOf(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[]) {
+  const { spec: stored, sync, sidecars, data } = records;
+  const spec = stored.value;
+  const members = spec.members.map(({ id, role }): MemberView => {
+    const placement = placements.find((each) => each.kind === 'db' && each.member === id);
+    const host = hosts.find((each) => each.spec.id === placement?.host);
+    const said = sidecars.find((status) => status.member === id);
+    const leads = sync?.leader.id === id;
+    const sized = placement?.cpus === spec.cpus && placement.memoryBytes === spec.memoryBytes && placement.diskBytes === spec.diskBytes;
+    return {
+      id,
+      role: leads ? 'master' : role === 'replica' ? 'replica' : 'slave',
+      state: said?.state ?? (host === undefined ? 'unplaced' : host.alive ? 'down' : 'host_lost'),
+      sentence: said?.sentence ?? '',
+      node: host?.spec.name ?? '',
+      group: host?.spec.group ?? '',
+      rack: host?.spec.rack ?? '',
+      lagSeconds: said?.lagSeconds ?? null,
+      gtid: said?.gtid ?? null,
+      pendingRestart: said?.pendingRestart ?? [],
+      changing: !sized || (said !== undefined && said.restartSerial < spec.restartSerial),
+      disk: said?.disk ?? null,
+    };
+  });
+  return {
+    ...summary(records),
+    role: spec.role,
+    flavor: spec.flavor,
+    version: sidecars.find(({ member }) => member === sync?.leader.id)?.version ?? sidecars[0]?.version ?? '',
+    epoch: sync?.epoch ?? 0,
+    master: sync?.state === 'open' ? sync.leader.id : null,
+    sync: sync?.sync?.id ?? null,
+    endpoint: endpointOf(spec, hosts, placements),
+    members,
+    cpus: spec.cpus,
+    memoryBytes: spec.memoryBytes,
+    diskBytes: spec.diskBytes,
+    image: spec.image ?? '',
+    labels: spec.labels,
+    parameters: spec.parameters,
+    ...(spec.pausedUntil === undefined ? {} : { pausedUntil: spec.pausedUntil }),
+    ready: Object.fromEntries(Object.entries(data).map(([id, { ready }]) => [id, ready])),
+  };
+}
+
+function endpointOf(spec: DbSpec, hosts: readonly Host[], placements: readonly Placement[]) {
+  const at = new Set(placements.filter((each) => each.kind === 'db' && each.service === spec.name).map((each) => each.host));
+  const addresses = hosts.filter((host) => at.has(host.spec.id)).map((host) => host.spec.address);
+  return {
+    host: spec.name,
+    port: ENDPOINT.master,
+    replicaPort: ENDPOINT.slave,
+    network: spec.network,
+    published: spec.publish.flatMap(({ hostPort, port }) => addresses.map((host) => ({ host, port: hostPort, to: port }))),
+  };
+}
+
+export async function listDbs(deps: DbDeps) {
+  const { store } = deps;
+  const specs = await store.specs.list(DB_PREFIX, (key) => /^[^/]+\/spec$/.test(key.slice(DB_PREFIX.length)));
+  const records = await Promise.all(specs.map(({ value }) => readDb(deps, value.name)));
+  return records.flatMap((each) => {
+    if (each === undefined || (each.spec.value.destroyed !== undefined && each.previous?.code === 'not_found')) return [];
+    const { role, flavor } = each.spec.value;
+    return [
+      {
+        ...summary(each),
+        role,
+        flavor,
+        master: each.sync?.leader.id ?? null,
+        sync: each.sync?.sync?.id ?? null,
+        epoch: each.sync?.epoch ?? 0,
+      },
+    ];
+  });
+}
+
+/** A status that was made for an older specification says nothing of the last change. */
+function summary({ spec, previous }: DbRecords) {
+  const status = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
+  const unseen =
+    previous === undefined ? 'the controller has not looked at it yet' : 'the controller has not looked at the last change yet';
+  return {
+    name: spec.value.name,
+    status: status?.status ?? 'PENDING',
+    sentence: status?.sentence ?? unseen,
+    ...(status?.code === undefined ? {} : { code: status.code }),
+    next: status?.next ?? [],
+  };
+}
+
+/**
+ * How a client gets in. The password is in it.
+ *
+ * @throws AppError `not_found` naming the users there are
+ */
+export async function dbUrl(deps: DbDeps, name: string, { replica, user: asked }: { replica: boolean; user?: string | undefined }) {
+  const { value: spec } = await livingSpec(deps, name);
+  const credentials = await readCredentials(deps, name);
+  const user = asked ?? spec.user;
+  const [password] = credentials.users[user] ?? [];
+  if (password === undefined) {
+    throw new AppError('not_found', `${name} has no user ${JSON.stringify(user.slice(0, 60))}`, {
+      hint: `it has ${Object.keys(credentials.users).join(', ')}`,
+    });
+  }
+  const [hosts, placements] = await Promise.all([deps.hosts(), listPlacements(deps.store.consul)]);
+  const endpoint = endpointOf(spec, hosts, placements);
+  const port = replica ? endpoint.replicaPort : endpoint.port;
+  const { database } = spec;
+  return {
+    url: `mysql://${user}:${password}@${endpoint.host}:${port}/${database}`,
+    host: endpoint.host,
+    port,
+    user,
+    password,
+    database,
+    network: endpoint.network,
+    published: endpoint.published.filter(({ to }) => to === port),
+    /** What a client checks the server's certificate with. */
+    ca: deps.caCert(),
+  };
+}
+
+export async function dbLogs(deps: DbDeps, name: string, lines: number) {
+  const { value: spec } = await deps.store.spec(name);
+  const [hosts, placements] = await Promise.all([deps.hosts(), listPlacements(deps.store.consul)]);
+  const members = placements.filter((each) => each.kind === 'db' && each.service === spec.name);
+  return Promise.all(
+    members.map(async ({ member, host: id }) => {
+      const host = hosts.find((each) => each.spec.id === id);
+      try {
+        if (host === undefined) throw new AppError('unavailable', 'its host is no longer in the pool');
+        return { member, lines: await deps.agent(host).memberLogs(member, lines) };
+      } catch (error) {
+        return { member, lines: [`(no logs: ${messageOf(error)})`] };
+      }
+    }),
+  );
+}
+
+/** What a member's sidecar and engine count, as Prometheus reads it. @throws AppError `not_found` */
+export async function memberMetrics(deps: DbDeps, name: string, member: string): Promise<string> {
+  const records = await readDb(deps, (await livingSpec(deps, name)).value.name);
+  const node = records?.sidecars.find((status) => status.member === member)?.node;
+  const host = (await deps.hosts()).find((each) => each.spec.name === node);
+  if (host === undefined) throw new AppError('not_found', `${name} has no member ${member} that runs`, { hint: `db status ${name}` });
+  return String(await deps.agent(host).memberAdmin(member, 'GET', '/metrics'));
+}
