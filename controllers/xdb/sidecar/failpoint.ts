@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { AppError } from '#core/errors.ts';
 
@@ -6,6 +7,7 @@ import { AppError } from '#core/errors.ts';
  *
  * The variable is a list of `point=action` parted by commas. A point is `write:<rule>`, `step:<what it does>` or `disk`, each with `:before` or `:after`;
  * an action is `crash` (the sidecar dies as by SIGKILL), `hang` (the sidecar stops turning) or `error`, with `*N` for "only the Nth time": `write:P5:after=crash*1`.
+ * `@/path` in place of the list: it stands in that file, read again at every point, so that a test can change it while the sidecar runs; no file is an empty list.
  */
 export interface Failpoints {
   at(point: string): Promise<void>;
@@ -17,6 +19,26 @@ const ENTRY = /^([A-Za-z0-9_]+(?::[A-Za-z0-9_]+)*)=(crash|hang|error)(?:\*(\d{1,
 
 /** @throws AppError `invalid` naming the part that is not understood: a test whose fault never happens proves nothing */
 export function createFailpoints(text: string, die: () => void = () => process.kill(process.pid, 'SIGKILL')): Failpoints {
+  if (!text.startsWith('@')) return fixedFailpoints(text, die);
+  let known = { text: '', points: fixedFailpoints('', die) };
+  return {
+    async at(point) {
+      const now = readList(text.slice(1));
+      if (now !== known.text) known = { text: now, points: fixedFailpoints(now, die) };
+      await known.points.at(point);
+    },
+  };
+}
+
+function readList(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+function fixedFailpoints(text: string, die: () => void): Failpoints {
   const points = new Map<string, { action: Action; nth: number | undefined; met: number }>();
   for (const part of text.split(',').map((one) => one.trim())) {
     if (part === '') continue;

@@ -1,6 +1,7 @@
 import type { Fault } from '../fault.ts';
 import { CONSUL_FAULTS } from './consul.ts';
 import { DISK_FAULTS } from './disk.ts';
+import { FAILPOINT_FAULTS } from './failpoints.ts';
 import { NETWORK_FAULTS } from './network.ts';
 import { duringSwitchover, ORDER_FAULTS } from './orders.ts';
 import { POWER_FAULTS } from './power.ts';
@@ -35,4 +36,8 @@ const MEETS_SWITCHOVER = [
 ];
 
 /** Everything that is done to a database. */
-export const FAULTS: readonly Fault[] = [...single, ...single.filter(({ name }) => MEETS_SWITCHOVER.includes(name)).map(duringSwitchover)];
+export const FAULTS: readonly Fault[] = [
+  ...single,
+  ...single.filter(({ name }) => MEETS_SWITCHOVER.includes(name)).map(duringSwitchover),
+  ...FAILPOINT_FAULTS,
+];

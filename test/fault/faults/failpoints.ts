@@ -1,0 +1,89 @@
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { EXPECT, type Fault } from '../fault.ts';
+import type { Member, World } from '../world.ts';
+
+/** Where the sidecars of this suite look for their fail points, see controllers/xdb/sidecar/failpoint.ts. */
+export const FAILPOINTS_FILE = '/run/member/failpoints';
+
+interface Point {
+  point: string;
+  /** What makes the protocol come to this point. */
+  by: 'failover' | 'fallback' | 'switchover';
+}
+
+/** A step of the protocol each, before and after it; by what brings it about. */
+const POINTS: readonly Point[] = [
+  // The slave's way to lead.
+  ...[
+    'write:P1',
+    'step:stop_receiving',
+    'step:drain',
+    'step:forget_master',
+    'write:P5',
+    'step:allow_dumps',
+    'step:mark_master',
+    'step:read_only',
+  ].map((point): Point => ({ point, by: 'failover' })),
+  // The old master's way back.
+  ...['step:start', 'step:adopt', 'step:compare', 'step:follow', 'step:publish'].map((point): Point => ({ point, by: 'failover' })),
+  // The master's way to go on alone, and back to a slave in sync.
+  ...['write:F1', 'step:semi_sync_master', 'write:B1', 'step:sample', 'write:B3'].map((point): Point => ({ point, by: 'fallback' })),
+  ...['step:read_only', 'step:move', 'step:kill_users', 'write:P1'].map((point): Point => ({ point, by: 'switchover' })),
+];
+
+const BROUGHT: Record<Point['by'], string> = {
+  failover: 'kill -9 engine of the master',
+  fallback: 'kill -9 engine of the slave',
+  switchover: 'switchover',
+};
+
+/**
+ * The sidecars of both members die, or hang, each time they come to a point, until the healing.
+ *
+ * @param once only the first sidecar that comes to it, and only once
+ */
+function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash' | 'hang', once: boolean): Fault {
+  const times = once ? 'once' : 'each time';
+  const how = action === 'crash' ? `dies ${times} it is` : 'hangs when it is';
+  return {
+    name: `${BROUGHT[by]}; a sidecar ${how} ${at} ${point}`,
+    expect: 'the next sidecar, or the other member, goes on from the records; nothing acknowledged is lost',
+    ...{ lasts: [6, 12], weight: 1, whole: 180, writable: { from: 'heal', seconds: 60 } },
+    async inject(world) {
+      const { master, slave } = await world.roles();
+      const members = [master, slave];
+      const file = (member: Member) => join(world.runFolder(member), 'failpoints');
+      for (const member of members) writeFileSync(file(member), `${point}:${at}=${action}${once ? '*1' : ''}`);
+      if (once) void forgetOnceMet(world, members, file);
+      let asked: Promise<unknown> = Promise.resolve();
+      if (by === 'switchover')
+        asked = world.pool.json(['db', 'switchover', world.db, '--timeout', '30'], { timeoutMs: 60_000 }).catch(() => undefined);
+      else await world.signal(by === 'failover' ? master : slave, 'engine', 'SIGKILL');
+      return {
+        what: `${master.id} on ${master.host.name} led`,
+        async heal() {
+          for (const member of members) rmSync(file(member), { force: true });
+          await asked;
+        },
+      };
+    },
+  };
+}
+
+/** A sidecar that starts again would come to the point a first time again. */
+async function forgetOnceMet(world: World, members: readonly Member[], file: (member: Member) => string): Promise<void> {
+  const pids = async () => JSON.stringify(await Promise.all(members.map((member) => world.pids(member, 'sidecar').catch(() => []))));
+  const before = await pids();
+  while (members.some((member) => existsSync(file(member)))) {
+    if ((await pids()) !== before) for (const member of members) rmSync(file(member), { force: true });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export const FAILPOINT_FAULTS: readonly Fault[] = POINTS.flatMap((point) => [
+  failpoint(point, 'before', 'crash', true),
+  failpoint(point, 'after', 'crash', true),
+  failpoint(point, 'after', 'crash', false),
+  failpoint(point, 'after', 'hang', false),
+]).map((fault) => ({ ...fault, expect: `${fault.expect}; ${EXPECT.either}` }));
