@@ -38,7 +38,7 @@ export function endpointOf(
   const { id } = sync.leader;
   const address = addressOf(id);
   const master = sync.state === 'open' && address !== undefined ? { id, address } : null;
-  const following = [...view.protocol.members, ...view.protocol.replicas].filter((member) => {
+  const following = view.protocol.members.filter((member) => {
     const status = view.statuses[member];
     return member !== id && status?.state === 'running' && view.protocol.data[member]?.value.ready === sync.epoch;
   });

@@ -1,0 +1,71 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openDisk } from './disk.ts';
+import { createFailpoints } from './failpoint.ts';
+
+const owner = { db: 'adb', member: 'adb-1' };
+const none = createFailpoints('');
+let folder: string;
+let path: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'xdb-disk-'));
+  path = join(folder, 'xdb.json');
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+describe('openDisk', () => {
+  it('remembers over a restart what was written, and only the highest of what was seen', async () => {
+    const disk = await openDisk(path, owner, none);
+    expect(disk.isNew).toBe(true);
+    await disk.claim();
+    const gen = await disk.beginGeneration();
+    await disk.markMaster(true);
+    await disk.raise(7, 3);
+    await disk.raise(5, 4);
+    await disk.raise(1, 1);
+    const again = await openDisk(path, owner, none);
+    expect(again.isNew).toBe(false);
+    expect(again.now()).toMatchObject({ gen, wasMaster: true, rev: 7, epoch: 4 });
+  });
+
+  it('a generation that ends takes the mark of a master with it, and no two generations are the same', async () => {
+    const disk = await openDisk(path, owner, none);
+    const first = await disk.beginGeneration();
+    await disk.markMaster(true);
+    await disk.endGeneration();
+    expect((await openDisk(path, owner, none)).now()).toMatchObject({ gen: null, wasMaster: false });
+    expect(await disk.beginGeneration()).not.toBe(first);
+  });
+
+  it.each([
+    { db: 'other', member: 'adb-1' },
+    { db: 'adb', member: 'adb-2' },
+  ])('a volume of $member of $db is refused and left as it is', async (stranger) => {
+    await (await openDisk(path, stranger, none)).claim();
+    const before = await readFile(path, 'utf8');
+    await expect(openDisk(path, owner, none)).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining(stranger.member),
+    });
+    expect(await readFile(path, 'utf8')).toBe(before);
+  });
+
+  it.each(['', '{', '{"v":1}', '{"v":1,"db":"adb","member":"adb-1","gen":"","wasMaster":false,"rev":0,"epoch":0}'])(
+    'a damaged file is never taken for a new volume: %j',
+    async (text) => {
+      await writeFile(path, text);
+      await expect(openDisk(path, owner, none)).rejects.toMatchObject({ code: 'internal' });
+    },
+  );
+
+  it('what could not be written did not happen', async () => {
+    const disk = await openDisk(path, owner, createFailpoints('disk:before=error*2'));
+    await disk.claim();
+    await expect(disk.raise(9, 9)).rejects.toThrow();
+    expect(disk.now()).toMatchObject({ rev: 0, epoch: 0 });
+    await disk.raise(3, 2);
+    expect((await openDisk(path, owner, none)).now()).toMatchObject({ rev: 3, epoch: 2 });
+  });
+});
