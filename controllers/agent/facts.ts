@@ -64,7 +64,7 @@ export function createFactsLoop({
   log,
   read,
   consul,
-  intervalMs = 10_000,
+  intervalMs = 5000,
 }: {
   hostId: string;
   log: Logger;
