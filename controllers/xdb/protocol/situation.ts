@@ -48,7 +48,7 @@ export function situationOf(records: Records, local: Local, budgets: Budgets, gu
     memory: memoryOf(local.memory, local.engine.state === 'running' ? local.engine.instance : undefined),
     budgets,
     guards,
-    leads: named && (!guards.generation || isMine(sync.leader, local)),
+    leads: named && (!guards.generationAgain || isMine(sync.leader, local)),
   };
 }
 

@@ -313,9 +313,11 @@ export interface Guards {
   freshNone: boolean;
   /** A3: an unknown outcome is none (UNKOK). */
   unknownIsNotDone: boolean;
-  /** S1: the leader starts with semi-sync on (NOSSM, STARTASYNC). */
+  /** S1: the leader starts with semi-sync on. Not needed by itself: O2 switches it on before O4. */
   semiSyncAtStart: boolean;
-  /** Semi-sync is on at all while a slave is named: S1, O2, B. */
+  /** S1, O: also a leader that starts without a slave writes the record first (STARTASYNC). */
+  freshNoneAtStart: boolean;
+  /** Semi-sync is on at all while a slave is named: S1, O2, B (NOSSM). */
   semiSyncAwaited: boolean;
   /** P1: only who is named may promote (PROMANY). */
   namedPromotes: boolean;
@@ -351,8 +353,10 @@ export interface Guards {
   slaveKeeps: boolean;
   /** S2: nor does one that led, while somebody promotes (PREVTRUNC). */
   keepWhilePromoting: boolean;
-  /** G1: the record's generation is that of the data here (NOGEN, NOGEN2). */
+  /** G1: who promotes has the generation of data that the record names (NOGEN). */
   generation: boolean;
+  /** G1: so has a leader at each of its steps (NOGEN2). */
+  generationAgain: boolean;
   /** D1: a deposed master with waiters is killed, not told to stop waiting (SSMOFFDEM). */
   killDeposed: boolean;
   /** W1: users are sent away after read-only is in force (KILLFIRST). */
@@ -370,6 +374,7 @@ export const GUARDS: Guards = {
   freshNone: true,
   unknownIsNotDone: true,
   semiSyncAtStart: true,
+  freshNoneAtStart: true,
   semiSyncAwaited: true,
   namedPromotes: true,
   stopReceiving: true,
@@ -389,6 +394,7 @@ export const GUARDS: Guards = {
   slaveKeeps: true,
   keepWhilePromoting: true,
   generation: true,
+  generationAgain: true,
   killDeposed: true,
   readOnlyBeforeKill: true,
   recordBeforeStart: true,

@@ -25,7 +25,8 @@ export function back(s: Running): Step | undefined {
   if (sync.sync !== null) return undefined;
   const begun = progress(s);
   if (begun === undefined) return begin(s);
-  const { candidate, candidateIndex, g } = begun;
+  const { candidateIndex, g } = begun;
+  const candidate = guards.candidateUnchanged ? begun.candidate : asNow(s, begun.candidate);
   if (!same(engine.openAccounts, [candidate.id]) || engine.dumps.some((member) => member !== candidate.id)) {
     return {
       rule: 'B2',
@@ -54,6 +55,9 @@ export function back(s: Running): Step | undefined {
     },
   };
 }
+
+/** Guard off: the generation that the candidate has by now, not the one that B began with. */
+const asNow = (s: Running, { id, gen }: MemberRef): MemberRef => ({ id, gen: s.records.data[id]?.value.gen ?? gen });
 
 /** Whether B has somebody to go on with: F must not end it before it began. */
 export const returning = (s: Running): boolean => s.sync.sync === null && (progress(s) !== undefined || candidateOf(s) !== undefined);

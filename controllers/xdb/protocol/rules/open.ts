@@ -13,7 +13,7 @@ export function open(s: Running): Step | undefined {
   const accounts = openTo(s);
   if (accounts !== undefined) return accounts;
   if (sync.sync === null) {
-    if (!noneConfirmed(s) || engine.semiSyncMaster) return fallBack(s, `${me} opens without a slave`);
+    if (engine.semiSyncMaster || (guards.freshNoneAtStart && !noneConfirmed(s))) return fallBack(s, `${me} opens without a slave`);
   } else if (!engine.semiSyncMaster && guards.semiSyncAwaited) {
     return { rule: 'O2', do: 'semi_sync_master', on: true, reason: `${me} will wait for ${sync.sync.id} with each commit` };
   }

@@ -78,7 +78,9 @@ export function opening(s: Running): Step {
     };
   }
   if (!guards.openBeforeWrites && engine.readOnly) {
-    return { rule: 'O4', do: 'read_only', on: false, reason: 'guard off: takes writes before the record says open' };
+    const reason = 'guard off: takes writes before the record says open';
+    if (!s.local.disk.wasMaster) return { rule: 'O3', do: 'mark_master', was: true, reason };
+    return { rule: 'O4', do: 'read_only', on: false, reason };
   }
   return {
     rule: 'P5',

@@ -15,14 +15,12 @@ export function overdue(local: Local, budgets: Budgets): Step | undefined {
 /** S0: nothing is known of the records. What runs goes on (H10), what does not is not started. */
 export function withoutRecords(local: Local, budgets: Budgets, guards: Guards): Step {
   const { engine, disk } = local;
-  if (!guards.recordBeforeStart && engine.state === 'down' && disk.gen !== undefined && disk.wasMaster) {
-    return {
-      rule: 'S1',
-      do: 'start',
-      role: 'MASTER',
-      semiSyncMaster: guards.semiSyncAtStart,
-      reason: 'guard off: starts by what it believes',
-    };
+  if (!guards.recordBeforeStart && disk.wasMaster) {
+    const reason = 'guard off: leads by what it believes';
+    if (engine.state === 'down' && disk.gen !== undefined) {
+      return { rule: 'S1', do: 'start', role: 'MASTER', semiSyncMaster: guards.semiSyncAtStart, reason };
+    }
+    if (engine.state === 'running' && engine.readOnly) return { rule: 'O4', do: 'read_only', on: false, reason };
   }
   return (
     overdue(local, budgets) ??

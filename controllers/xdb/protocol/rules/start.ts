@@ -60,7 +60,7 @@ function startLeader(s: Situation): Step {
     rule: 'S1',
     do: 'start',
     role: guards.leaderKeeps ? 'MASTER' : 'SLAVE',
-    semiSyncMaster: guards.semiSyncAtStart && guards.semiSyncAwaited,
+    semiSyncMaster: guards.semiSyncAtStart && guards.semiSyncAwaited && (guards.freshNoneAtStart || heir !== null),
     reason: `${me} leads${sync.state === 'promoting' ? ', not open yet,' : ''} and starts with everything it has, read-only`,
   };
 }

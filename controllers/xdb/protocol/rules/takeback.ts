@@ -3,8 +3,9 @@ import type { Step } from '#xdb/protocol/types.ts';
 
 /** T: the leader before, which is complete as well, leads again when its successor does not come to an end. The successor is complete, so it is the sync slave. */
 export function takeBack(s: Situation): Step | undefined {
-  const { sync, local, me, budgets, records } = s;
+  const { sync, local, me, budgets, records, guards } = s;
   if (sync.state !== 'promoting' || sync.leader.id === me || !isMine(sync.prev, local)) return undefined;
+  if (!guards.keepWhilePromoting && local.engine.state === 'down') return undefined;
   const promoter = sync.leader.id;
   const patience = records.present.includes(promoter) ? 6 * budgets.takeBackMs : budgets.takeBackMs;
   if (local.promotingAgeMs < patience) {
