@@ -14,7 +14,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
-#include <limits.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -29,6 +29,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -146,7 +147,6 @@ static void become(int fd3) {
   /* After the change of user, which forgets it. */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != self) _exit(126);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null >= 0) dup2(null, STDIN_FILENO);
   if (fd3 == SIDECAR_FD) fcntl(fd3, F_SETFD, 0);
@@ -468,6 +468,16 @@ static void make_folders(void) {
   }
 }
 
+/* Of root's powers only what starting and killing the image's user takes: this process reads lines from it. */
+static void give_up_powers(void) {
+  if (geteuid() != 0) return;
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct powers[2] = {{0}};
+  powers[0].effective = powers[0].permitted = 1U << CAP_KILL | 1U << CAP_SETGID | 1U << CAP_SETUID;
+  if (syscall(SYS_capset, &header, powers) != 0) say("powers could not be given up: errno %d", errno);
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) {
     static const char usage[] = "usage: supervisor ENDPOINT|- SIDECAR [ARGUMENT]...\n";
@@ -483,6 +493,7 @@ int main(int argc, char **argv) {
   /* Where the limit allows it: what fences must not wait for a page. */
   mlockall(MCL_CURRENT);
   make_folders();
+  give_up_powers();
 
   sigset_t mask;
   sigemptyset(&mask);

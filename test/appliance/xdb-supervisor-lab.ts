@@ -58,7 +58,7 @@ export async function docker(...args: string[]): Promise<string> {
 }
 
 export async function startSupervised(boot: Boot = {}, options: readonly string[] = []): Promise<Supervised> {
-  const image = await xdbStage('member');
+  const image = process.env.XCAAS_TEST_XDB_MEMBER_IMAGE ?? (await xdbStage('member'));
   const folder = await mkdtemp(join(tmpdir(), 'xdb-sup-'));
   await chmod(folder, 0o755);
   for (const name of ['fake', 'member']) {
