@@ -36,21 +36,17 @@ describe.skipIf(process.env.XCAAS_FAULT_PROVE !== undefined)(`${count} faults, s
     await suite?.stop();
   });
 
-  it.each(sequence.map((fault, at) => ({ fault, number: at + 1, name: fault.name })))(
-    '#$number $name',
-    async ({ fault, number }, ...rest) => {
-      void rest;
-      if (over !== undefined) throw new Error(`not tried: ${over}`);
-      const one = await suite.runner.run(fault, number, random.fork(`fault ${number}`)).catch((error: unknown) => {
-        over = `the database was not whole before fault ${number}`;
-        throw error;
-      });
-      result = suite.keep(one);
-      process.stderr.write(`    ${one.what}; writable after ${one.writableMs} ms, whole ${one.wholeMs} ms after the healing\n`);
-      if (one.failures.length > 0) process.stderr.write(`    see ${await suite.diagnose(`fault-${number}`)}\n`);
-      expect(one.failures).toEqual([]);
-    },
-  );
+  it.each(sequence.map((fault, at) => ({ fault, number: at + 1, name: fault.name })))('#$number $name', async ({ fault, number }) => {
+    if (over !== undefined) throw new Error(`not tried: ${over}`);
+    const one = await suite.runner.run(fault, number, random.fork(`fault ${number}`)).catch((error: unknown) => {
+      over = `the database was not whole before fault ${number}`;
+      throw error;
+    });
+    result = suite.keep(one);
+    process.stderr.write(`    ${one.what}; writable after ${one.writableMs} ms, whole ${one.wholeMs} ms after the healing\n`);
+    if (one.failures.length > 0) process.stderr.write(`    see ${await suite.diagnose(`fault-${number}`)}\n`);
+    expect(one.failures).toEqual([]);
+  });
 
   it('holds everything that was acknowledged from the beginning', async () => {
     if (over !== undefined) throw new Error(`not tried: ${over}`);

@@ -5,7 +5,13 @@ import type { DbJson } from './world.ts';
 
 const row = (number: number, name: string, writableMs: number, failures: string[] = []): FaultResult => ({
   ...{ number, name, expect: 'x', what: 'adb-1 on n1', lastedMs: 1, writableMs, longestMs: writableMs + 100, writableAfterHealMs: 0 },
-  ...{ wholeMs: 2000, epochs: [1, 2], failures, verdict: { acked: 10, refused: 1, unknown: { there: 1, missing: 2 }, excused: 0 } },
+  ...{
+    wholeMs: 2000,
+    epochs: [1, 2],
+    failures,
+    found: [],
+    verdict: { acked: 10, refused: 1, unknown: { there: 1, missing: 2 }, excused: 0 },
+  },
 });
 
 test('a run is a row a kind, and what went wrong in full', () => {

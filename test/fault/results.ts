@@ -1,4 +1,4 @@
-import type { Verdict } from '#test/history/check.ts';
+import type { Verdict, ViolationKind } from '#test/history/check.ts';
 
 /** What became of one fault. Times in milliseconds. */
 export interface FaultResult {
@@ -19,6 +19,8 @@ export interface FaultResult {
   wholeMs: number;
   epochs: readonly [number, number];
   verdict?: Omit<Verdict, 'violations'>;
+  /** What the checker found wrong, each kind once. */
+  found: ViolationKind[];
   /** Why it is not as it should be; empty when it is. */
   failures: string[];
 }

@@ -135,12 +135,12 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
           `writable ${Math.round(waited.afterMs / 1000)} s after the ${fault.writable.from}, not within ${fault.writable.seconds} s`,
         );
       if (number % WINDOW === 0 && failures.length === 0) await nextWindow(number + 1);
-      const { violations: _, rounds: __, ...counts } = result ?? { violations: [], rounds: [] };
+      const { violations, rounds: _, ...counts } = result ?? { violations: [], rounds: [] };
       return {
         ...{ number, name: fault.name, expect: fault.expect, what: wound.what, lastedMs: Math.round(healedAt - from) },
         ...{ writableMs: Math.round(whole.afterMs), longestMs: Math.round(whole.longestMs) },
         ...{ writableAfterHealMs: Math.round(healed.afterMs), wholeMs: Math.round(wholeAt - healedAt) },
-        ...{ epochs: [before.epoch, after.epoch] as const, failures },
+        ...{ epochs: [before.epoch, after.epoch] as const, failures, found: [...new Set(violations.map(({ kind }) => kind))] },
         ...('acked' in counts ? { verdict: counts } : {}),
       };
     },
