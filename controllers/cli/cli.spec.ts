@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { dbCommands } from '#cli/commands/db.ts';
+import { dbChangeCommands } from '#cli/commands/db-changes.ts';
+import { dbConnectCommands } from '#cli/commands/db-connect.ts';
 import { lbCommands } from '#cli/commands/lb.ts';
 import { notBuiltCommands } from '#cli/commands/not-built.ts';
 import { xcaasCommands } from '#cli/commands/xcaas.ts';
@@ -12,7 +15,7 @@ import { run } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 import { startScript } from '#test/http-script.ts';
 
-const commands = [...xcaasCommands, ...lbCommands, ...notBuiltCommands];
+const commands = [...xcaasCommands, ...lbCommands, ...dbCommands, ...dbChangeCommands, ...dbConnectCommands, ...notBuiltCommands];
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
   for (const each of open.splice(0)) await each.close();
@@ -102,6 +105,31 @@ const lbView = (change: object = {}) => ({
   rules: [{ listen: '*', path: '/', group: 'default' }],
   ...change,
 });
+const dbView = (change: object = {}) => ({
+  name: 'adb',
+  status: 'READY',
+  sentence: 'all is well',
+  flavor: 'mariadb',
+  version: '11.8.6',
+  epoch: 3,
+  master: 'adb-1',
+  sync: 'adb-2',
+  endpoint: { host: 'adb', port: 3306, replicaPort: 3307, network: 'xcaas', published: [{ host: '10.0.0.1', port: 13306, to: 3306 }] },
+  members: [dbMember('adb-1', 'master', 'host-a'), { ...dbMember('adb-2', 'slave', 'host-b'), lagSeconds: 0, generation: 'g1' }],
+  next: [],
+  ...change,
+});
+const dbMember = (id: string, role: string, node: string) => ({
+  id,
+  role,
+  state: 'running',
+  sentence: `${id} does what it should`,
+  node,
+  group: 'g',
+  rack: 'r',
+  lagSeconds: null,
+  gtid: '0-1-7',
+});
 const error = (code: string, status: number, message = 'no'): Reply => ({ status, body: { error: { code, message, hint: 'do this' } } });
 
 describe('exit codes', () => {
@@ -165,6 +193,15 @@ describe('what is typed wrong', () => {
     ['lb set web a=1 a=2', 2, /a is given twice/],
     ['lb cert add web --host a --cert /nowhere --key /nowhere', 2, /nowhere cannot be read: ENOENT/],
     ['lb add_service web', 2, /--service is missing/],
+    ['db create', 2, /it has no name/],
+    ['db create a --name b', 2, /both a and b/],
+    ['db create a --memory lots', 2, /--memory takes a size/],
+    ['db create a --cpu two', 2, /--cpu takes a number/],
+    ['db create a --opt engine', 2, /is not KEY=VALUE/],
+    ['db create a --opt master-url=@/nowhere', 2, /nowhere cannot be read/],
+    ['db switchover a --at soon', 2, /--at takes a time/],
+    ['db pause a --for ever', 2, /--for takes a time/],
+    ['db param set a', 2, /missing required argument/],
     ['lb list --timeout soon', 2, /--timeout takes a number/],
     ['lb list --timeout 0', 2, /--timeout takes a number/],
   ])('%s', async (line, exit, message) => {
@@ -218,7 +255,7 @@ describe('what the interface names', () => {
     xcaas:
       'join-token status doctor nodes events version upgrade stop backup recover token:create token:list token:revoke node:drain node:undrain node:remove node:label',
     lb: 'create add_container remove_container add_service remove_service list status peers logs destroy listener:add listener:remove rule:add rule:list rule:remove cert:add cert:list cert:remove set',
-    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup restore replica upgrade user database param',
+    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup restore replica upgrade user database param:list param:set undestroy',
     cache: 'create list status url switchover failover scale events connect backup destroy',
     fs: 'create list status url ls put get mkdir rm cat stat decommission balance failover events destroy',
   };
@@ -239,8 +276,7 @@ describe('what the interface names', () => {
     'backup create',
     'backup restore /tmp/x',
     'recover',
-    'db create -d adb --name shop --cpu 2 --memory 4 --disk 100 --opt engine=innodb --opt master-url=@f --network n --publish 3306 --no-wait',
-    'db switchover shop --to shop-2 --at 03:00',
+    'db upgrade shop',
     'db backup create shop',
     'db user add shop app',
     'cache create -d xcache --memory 4 --mode cluster --opt engine=valkey c',
@@ -303,6 +339,128 @@ describe('what is asked of the API', () => {
     const { env, asked } = await apiOf({ 'GET /v1/lbs/web': { body: lbView() } });
     expect((await cli('lb rule remove web --to other', { env })).exit).toBe(3);
     expect(asked.every(({ method }) => method === 'GET')).toBe(true);
+  });
+});
+
+describe('databases', () => {
+  it.each<[string, Asked['method'], string, unknown]>([
+    [
+      'db create -d adb --cpu 2 --memory 4 --disk 100 --image xcaas/xdb:tag --opt engine=innodb --opt storage=ssd --publish 13306',
+      'POST',
+      '/v1/dbs',
+      {
+        name: 'adb',
+        cpus: 2,
+        memoryBytes: 4 * 2 ** 30,
+        diskBytes: 100 * 2 ** 30,
+        image: 'xcaas/xdb:tag',
+        options: { engine: 'innodb', storage: 'ssd' },
+        network: 'xcaas',
+        publish: ['13306'],
+      },
+    ],
+    ['db create -d other --name adb', 'POST', '/v1/dbs', { name: 'adb', options: {}, network: 'xcaas', publish: [] }],
+    ['db create -d other adb', 'POST', '/v1/dbs', { name: 'adb', options: {}, network: 'xcaas', publish: [] }],
+    ['db restart adb', 'POST', '/v1/dbs/adb/restart', {}],
+    ['db resize adb --memory 512m --disk 20', 'POST', '/v1/dbs/adb/resize', { memoryBytes: 2 ** 29, diskBytes: 20 * 2 ** 30 }],
+    ['db resume adb', 'POST', '/v1/dbs/adb/resume', undefined],
+    ['db undestroy adb', 'POST', '/v1/dbs/adb/undestroy', undefined],
+  ])('%s', async (line, method, url, body) => {
+    const { env, asked } = await apiOf({ [`${method} ${url}`]: { body: {} }, 'GET /v1/dbs/adb': { body: dbView() } });
+    const { exit, stdout } = await cli(`${line} --json`, { env });
+    expect(exit).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'adb', status: 'READY' });
+    expect(asked.filter((each) => each.method !== 'GET')).toEqual([{ method, url, body, token: 'Bearer tok' }]);
+  });
+
+  it('a change is waited for until every member has it', async () => {
+    const { env } = await apiOf({
+      'POST /v1/dbs/adb/resize': { body: {} },
+      'GET /v1/dbs/adb': [
+        { body: dbView({ members: [{ ...dbMember('adb-1', 'master', 'host-a'), changing: true }] }) },
+        { body: dbView({ status: 'DEGRADED', members: [{ ...dbMember('adb-1', 'master', 'host-a'), changing: true }] }) },
+        { body: dbView() },
+      ],
+    });
+    const { exit, stderr } = await cli('db resize adb --memory 2', { env });
+    expect({ exit, stderr }).toEqual({ exit: 0, stderr: 'adb: adb-1 has yet to be changed; all is well\n' });
+  });
+
+  it('a switchover is followed to its end, and says for how long writes were held', async () => {
+    const order = { id: 'o1', state: 'asked' };
+    const { env, asked } = await apiOf({
+      'POST /v1/dbs/adb/switchover': { status: 202, body: order },
+      'GET /v1/dbs/adb/moves/o1': [
+        { body: { ...order, sentence: 'the order is given' } },
+        { body: { ...order, state: 'done', blockedMs: 93, sentence: 'adb-2 leads; writes were held for 93 ms' } },
+      ],
+    });
+    const done = await cli('db switchover adb --to adb-2', { env });
+    expect(done).toMatchObject({ exit: 0, stdout: 'adb-2 leads; writes were held for 93 ms\n' });
+    expect(asked[0]?.body).toEqual({ to: 'adb-2' });
+  });
+
+  it('one that was not carried out is a conflict', async () => {
+    const { env } = await apiOf({
+      'POST /v1/dbs/adb/switchover': { status: 202, body: { id: 'o1', state: 'asked' } },
+      'GET /v1/dbs/adb/moves/o1': { body: { id: 'o1', state: 'failed', sentence: 'adb-1 leads: it is busy' } },
+    });
+    expect(await cli('db switchover adb', { env })).toMatchObject({ exit: 4, stderr: expect.stringContaining('it is busy') });
+  });
+
+  it('one for later is not waited for', async () => {
+    const at = '2030-01-01T03:00:00.000Z';
+    const { env, asked } = await apiOf({ 'POST /v1/dbs/adb/switchover': { status: 202, body: { id: 'o1', state: 'asked', at } } });
+    expect(await cli(`db switchover adb --at ${at}`, { env })).toMatchObject({ exit: 0, stdout: expect.stringContaining(at) });
+    expect(asked[0]?.body).toEqual({ at });
+  });
+
+  it('a copy that is made anew is waited for until it is another one', async () => {
+    const copy = (change: object) => ({
+      body: dbView({ members: [dbMember('adb-1', 'master', 'host-a'), { ...dbMember('adb-2', 'slave', 'host-b'), ...change }] }),
+    });
+    const { env, asked } = await apiOf({
+      'POST /v1/dbs/adb/members/adb-2/reinit': { body: { sentence: 's' } },
+      'GET /v1/dbs/adb': [
+        copy({ generation: 'g1' }),
+        copy({ generation: 'g1' }),
+        copy({ generation: 'g2', state: 'cloning' }),
+        copy({ generation: 'g2' }),
+      ],
+    });
+    expect((await cli('db reinit adb adb-2 --yes', { env })).exit).toBe(0);
+    expect(asked.filter(({ method }) => method === 'GET')).toHaveLength(4);
+  });
+
+  it('destroying asks, and is done once it is not found any more', async () => {
+    const gone = error('not_found', 404, 'adb was destroyed at x; its data are kept until y');
+    const { env, asked } = await apiOf({
+      'GET /v1/dbs/adb': [{ body: dbView() }, { body: dbView({ status: 'PENDING', sentence: 'adb is being removed' }) }, gone],
+      'DELETE /v1/dbs/adb?keepData=false&purge=false': { status: 202, body: { sentence: 'its data are kept until y' } },
+    });
+    expect((await cli('db destroy adb', { env })).exit).toBe(2);
+    expect(asked.filter(({ method }) => method === 'DELETE')).toEqual([]);
+    expect(await cli('db destroy adb --yes', { env })).toMatchObject({ exit: 0, stdout: 'its data are kept until y\n' });
+  });
+
+  it('data that were kept can be purged though the database is gone', async () => {
+    const gone = error('not_found', 404, 'adb was destroyed at x; its data are kept until y');
+    const { env } = await apiOf({ 'GET /v1/dbs/adb': gone, 'DELETE /v1/dbs/adb?keepData=false&purge=true': { body: { sentence: 's' } } });
+    expect(await cli('db destroy adb --purge --yes', { env })).toMatchObject({ exit: 0, stdout: 'adb is removed\n' });
+    expect((await cli('db destroy adb --yes', { env })).exit).toBe(3);
+  });
+
+  it('are shown with who leads, who holds everything, and who follows whom', async () => {
+    const { env } = await apiOf({
+      'GET /v1/dbs/adb': { body: dbView() },
+      'GET /v1/dbs/adb/url?replica=true': { body: { url: 'mysql://u:p@adb:3307/adb' } },
+    });
+    const status = await cli('db status adb', { env });
+    expect(status.stdout).toContain('adb:3306 master');
+    expect(status.stdout).toContain('10.0.0.1:13306→3306');
+    expect(status.stdout).toMatch(/adb-2\s+slave \(sync\)/);
+    expect((await cli('db topology adb', { env })).stdout).toMatch(/adb-1 {2}master.*\n.*\n└─ adb-2 {2}slave/);
+    expect((await cli('db url adb --replica', { env })).stdout).toBe('mysql://u:p@adb:3307/adb\n');
   });
 });
 

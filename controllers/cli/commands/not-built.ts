@@ -3,10 +3,7 @@ import { AppError } from '#core/errors.ts';
 
 /** Verbs that the interface names and that are not built yet: each says so instead of half-working. */
 const VERBS: Record<string, string[]> = {
-  db: [
-    'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover restore upgrade',
-    'backup replica user database param',
-  ],
+  db: ['cutover restore upgrade backup replica user database'],
   cache: ['create list status url switchover failover scale events connect backup destroy'],
   fs: ['create list status url ls put get mkdir rm cat stat decommission balance failover events destroy'],
 };
@@ -30,7 +27,9 @@ function notBuilt(path: string[]): Command {
     args: ['[anything...]'],
     loose: true,
     async run() {
-      throw new AppError('not_implemented', `${path.join(' ')} is not built yet`, { hint: 'load balancers (lb) and the pool (xcaas) are' });
+      throw new AppError('not_implemented', `${path.join(' ')} is not built yet`, {
+        hint: 'load balancers (lb), databases (db) and the pool (xcaas) are',
+      });
     },
   };
 }

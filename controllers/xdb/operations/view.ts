@@ -21,6 +21,8 @@ export interface MemberView {
   rack: string;
   lagSeconds: number | null;
   gtid: string | null;
+  /** Of its data; another one with each copy. */
+  generation: string | null;
   pendingRestart: string[];
   /** True while it has yet to get the last change of the specification. */
   changing: boolean;
@@ -60,6 +62,7 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
       rack: host?.spec.rack ?? '',
       lagSeconds: said?.lagSeconds ?? null,
       gtid: said?.gtid ?? null,
+      generation: data[id]?.gen ?? null,
       pendingRestart: said?.pendingRestart ?? [],
       changing: !sized || (said !== undefined && said.restartSerial < spec.restartSerial),
       disk: said?.disk ?? null,

@@ -1,0 +1,181 @@
+import { z } from 'zod';
+import { type Command, type Context, flag, listArg, textArg, textOption } from '#cli/command.ts';
+import { dbPath, describeDb, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
+import { parsePairs } from '#cli/labels.ts';
+import { table } from '#cli/output.ts';
+import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';
+import { waitReady } from '#cli/waiting.ts';
+import { AppError } from '#core/errors.ts';
+import { sleep } from '#core/sleep.ts';
+
+const Order = z.looseObject({ id: z.string(), state: z.string(), at: z.string().optional(), blockedMs: z.number().optional() });
+const Progress = Order.extend({ sentence: z.string() });
+const Parameter = z.looseObject({
+  name: z.string(),
+  value: z.string(),
+  default: z.string(),
+  changed: z.boolean(),
+  takes: z.string(),
+  restart: z.boolean(),
+  about: z.string(),
+});
+
+/** Milliseconds in which a sidecar has begun what it was asked for. */
+const BEGUN_MS = 1500;
+
+export const dbChangeCommands: readonly Command[] = [
+  {
+    path: ['db', 'switchover'],
+    summary: 'let the slave lead, as planned; nothing is lost, and it says for how long writes were held',
+    args: ['<name>'],
+    options: [
+      { flags: '--to <member>', about: 'the member that is to lead' },
+      { flags: '--at <time>', about: 'not before: 2026-01-31T03:00:00Z, 03:00 (UTC) or +30m' },
+      { flags: '--cancel', about: 'call a later one off' },
+    ],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      if (flag(input, 'cancel')) {
+        const { sentence } = Sentence.parse(await context.api.delete(dbPath(name, '/moves')));
+        context.out.result({ name, cancelled: true, sentence }, () => sentence);
+        return;
+      }
+      const at = parseMoment(textOption(input, 'at'), '--at');
+      const order = Order.parse(await context.api.post(dbPath(name, '/switchover'), { to: textOption(input, 'to'), at }));
+      await showMove(context, name, order);
+    },
+  },
+  {
+    path: ['db', 'failover'],
+    summary: 'let the slave take over without asking the master; refused where an acknowledged write would be lost',
+    args: ['<name>'],
+    options: [{ flags: '--yes', about: 'do not ask' }],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const { sync } = await viewDb(context, name);
+      await context.confirm(`Let ${sync ?? 'the slave'} take over ${name} now?`);
+      await showMove(context, name, Order.parse(await context.api.post(dbPath(name, '/failover'))));
+    },
+  },
+  {
+    path: ['db', 'restart'],
+    summary: 'restart the engine of a member, or of all: the slave first, the master when it has handed over',
+    args: ['<name>', '[member]'],
+    changes: true,
+    async run(context, input) {
+      const [name, member] = [textArg(input, 0), textArg(input, 1) || undefined];
+      await context.api.post(dbPath(name, '/restart'), { member });
+      if (member !== undefined && context.wait) await sleep(BEGUN_MS);
+      await showWhenSettled(context, name);
+    },
+  },
+  {
+    path: ['db', 'reinit'],
+    summary: 'throw the copy of a slave away and make it anew from the master',
+    args: ['<name>', '<member>'],
+    options: [{ flags: '--yes', about: 'do not ask' }],
+    changes: true,
+    async run(context, input) {
+      const [name, member] = [textArg(input, 0), textArg(input, 1)];
+      const generation = (await viewDb(context, name)).members.find(({ id }) => id === member)?.generation;
+      await context.confirm(`Throw the copy of ${member} away and make it anew?`);
+      await context.api.post(dbPath(name, `/members/${encodeURIComponent(member)}/reinit`));
+      const isNew = (each: { id: string; generation: string | null; state: string }) =>
+        each.id !== member || (each.generation !== generation && each.state === 'running');
+      const db = context.wait ? await waitSettled(context, name, ({ members }) => members.every(isNew)) : await viewDb(context, name);
+      context.out.result(db, () => describeDb(db));
+    },
+  },
+  {
+    path: ['db', 'resize'],
+    summary: 'another size for every member; writes are held for a switchover only',
+    args: ['<name>'],
+    options: [
+      { flags: '--cpu <cpus>', about: 'CPUs of each member; 0 = not bound' },
+      { flags: '--memory <size>', about: 'memory of each member, a plain number is GiB' },
+      { flags: '--disk <size>', about: 'disk of each member, a plain number is GiB' },
+    ],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      await context.api.post(dbPath(name, '/resize'), {
+        cpus: parseCpus(textOption(input, 'cpu'), '--cpu'),
+        memoryBytes: parseSize(textOption(input, 'memory'), '--memory'),
+        diskBytes: parseSize(textOption(input, 'disk'), '--disk'),
+      });
+      await showWhenSettled(context, name);
+    },
+  },
+  {
+    path: ['db', 'pause'],
+    summary: 'let failover and maintenance rest for a while; acknowledged writes stay protected',
+    args: ['<name>'],
+    options: [{ flags: '--for <time>', about: 'how long: 30m, 2h, 1d', default: '1h' }],
+    changes: true,
+    async run({ api, out }, input) {
+      const seconds = parseSeconds(textOption(input, 'for') ?? '', '--for');
+      const paused = Sentence.parse(await api.post(dbPath(textArg(input, 0), '/pause'), { seconds }));
+      out.result(paused, () => paused.sentence);
+    },
+  },
+  {
+    path: ['db', 'resume'],
+    summary: 'end a pause',
+    args: ['<name>'],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      await context.api.post(dbPath(name, '/resume'));
+      await showWhenSettled(context, name);
+    },
+  },
+  {
+    path: ['db', 'param', 'list'],
+    summary: 'parameters of the engine that can be set',
+    args: ['<name>'],
+    options: [{ flags: '--changed', about: 'only those that differ from the default' }],
+    async run({ api, out }, input) {
+      const all = z.array(Parameter).parse(await api.get(dbPath(textArg(input, 0), '/parameters')));
+      const shown = flag(input, 'changed') ? all.filter(({ changed }) => changed) : all;
+      out.result(shown, () =>
+        table(
+          ['NAME', 'VALUE', 'DEFAULT', 'TAKES', 'RESTART', 'ABOUT'],
+          shown.map((p) => [p.name, p.value, p.default, p.takes, p.restart ? 'yes' : 'no', p.about]),
+        ),
+      );
+    },
+  },
+  {
+    path: ['db', 'param', 'set'],
+    summary: 'set parameters; NAME= gives one back its default',
+    args: ['<name>', '<key=value...>'],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const answer = await context.api.patch(dbPath(name, '/parameters'), { set: { ...parsePairs(listArg(input, 1)) } });
+      const done = Sentence.extend({ restarts: z.array(z.string()) }).parse(answer);
+      if (context.wait) await waitSettled(context, name);
+      context.out.result(done, () => done.sentence);
+    },
+  },
+];
+
+/** Follows an order to its end. @throws AppError `conflict` with the reason when it was not carried out */
+async function showMove(context: Context, name: string, order: z.infer<typeof Order>): Promise<void> {
+  if (order.at !== undefined || !context.wait) {
+    const sentence = order.at === undefined ? `the order is given (${order.id})` : `${name} is to change its master at ${order.at}`;
+    context.out.result({ ...order, sentence }, () => sentence);
+    return;
+  }
+  let last: z.infer<typeof Progress> | undefined;
+  await waitReady(context, name, async () => {
+    last = Progress.parse(await context.api.get(dbPath(name, `/moves/${encodeURIComponent(order.id)}`)));
+    return { status: last.state === 'done' || last.state === 'failed' ? 'READY' : 'PENDING', sentence: last.sentence };
+  });
+  const done = last;
+  if (done === undefined || done.state === 'failed')
+    throw new AppError('conflict', done?.sentence ?? `${name} did not change its master`, { hint: `db topology ${name}` });
+  context.out.result(done, () => done.sentence);
+}

@@ -1,0 +1,121 @@
+import { z } from 'zod';
+import type { Context } from '#cli/command.ts';
+import { bytes, colourStatus, table } from '#cli/output.ts';
+import { waitReady } from '#cli/waiting.ts';
+import { AppError } from '#core/errors.ts';
+
+const Member = z.looseObject({
+  id: z.string(),
+  role: z.string(),
+  state: z.string(),
+  sentence: z.string().default(''),
+  node: z.string(),
+  group: z.string(),
+  rack: z.string(),
+  lagSeconds: z.number().nullable(),
+  gtid: z.string().nullable(),
+  generation: z.string().nullable().default(null),
+  changing: z.boolean().default(false),
+  disk: z.object({ usedBytes: z.number(), totalBytes: z.number(), state: z.string() }).nullable().default(null),
+});
+export const DbView = z.looseObject({
+  name: z.string(),
+  status: z.string(),
+  sentence: z.string(),
+  code: z.string().optional(),
+  flavor: z.string(),
+  version: z.string(),
+  epoch: z.number(),
+  master: z.string().nullable(),
+  sync: z.string().nullable(),
+  endpoint: z.object({
+    host: z.string(),
+    port: z.number(),
+    replicaPort: z.number(),
+    network: z.string(),
+    published: z.array(z.object({ host: z.string(), port: z.number(), to: z.number() })),
+  }),
+  members: z.array(Member),
+  next: z.array(z.string()),
+});
+export type DbView = z.infer<typeof DbView>;
+
+export const Sentence = z.looseObject({ sentence: z.string() });
+
+export const dbPath = (name: string, rest = '') => `/v1/dbs/${encodeURIComponent(name)}${rest}`;
+
+export async function viewDb({ api }: Context, name: string): Promise<DbView> {
+  return DbView.parse(await api.get(dbPath(name)));
+}
+
+/** Shows it, once it is as it was asked for: made, and every member with the last change. */
+export async function showWhenSettled(context: Context, name: string): Promise<void> {
+  const db = context.wait ? await waitSettled(context, name) : await viewDb(context, name);
+  context.out.result(db, () => describeDb(db));
+}
+
+/** @param settled what must be so besides */
+export async function waitSettled(context: Context, name: string, settled: (db: DbView) => boolean = () => true): Promise<DbView> {
+  return waitReady(context, name, async () => {
+    const db = await viewDb(context, name);
+    const rests = db.status === 'PAUSED';
+    const changing = db.members.filter((member) => member.changing).map((member) => member.id);
+    if (db.status === 'FAILED' || (settled(db) && (changing.length === 0 || rests))) return rests ? { ...db, status: 'READY' } : db;
+    const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${db.sentence}` : db.sentence;
+    return { ...db, status: 'PENDING', sentence };
+  });
+}
+
+/** Waits until nothing is there but, perhaps, its data. */
+export async function waitGone(context: Context, name: string): Promise<void> {
+  try {
+    await waitReady(context, name, async () => ({ status: 'PENDING', sentence: (await viewDb(context, name)).sentence }));
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
+  }
+}
+
+export function describeDb(db: DbView): string {
+  const { endpoint } = db;
+  const published = endpoint.published.map(({ host, port, to }) => `${host}:${port}→${to}`);
+  return [
+    `${db.name}  ${colourStatus(db.status)}  ${db.sentence}`,
+    `endpoint   ${endpoint.host}:${endpoint.port} master  ${endpoint.host}:${endpoint.replicaPort} slave  (network ${endpoint.network})`,
+    ...(published.length > 0 ? [`published  ${published.join('  ')}`] : []),
+    `engine     ${db.flavor} ${db.version}`.trimEnd(),
+    ...(db.next.length > 0 ? [`next       ${db.next.join(' · ')}`] : []),
+    '',
+    table(
+      ['MEMBER', 'ROLE', 'STATE', 'HOST', 'GROUP', 'RACK', 'LAG', 'DISK', 'GTID'],
+      db.members.map((m) => [
+        m.id,
+        m.id === db.sync ? `${m.role} (sync)` : m.role,
+        m.state,
+        m.node,
+        m.group,
+        m.rack,
+        m.lagSeconds === null ? '' : `${m.lagSeconds} s`,
+        m.disk === null ? '' : `${bytes(m.disk.usedBytes)} of ${bytes(m.disk.totalBytes)}`,
+        m.gtid ?? '',
+      ]),
+    ),
+  ].join('\n');
+}
+
+/** Who follows whom, as a tree. */
+export function drawTopology(db: DbView): string {
+  const say = (member: DbView['members'][number]) =>
+    `${member.id}  ${member.role}${member.id === db.sync ? ' (holds everything)' : ''}  ${member.state}  on ${member.node || '?'} (${member.group || '?'}/${member.rack || '?'})${
+      member.lagSeconds === null ? '' : `  ${member.lagSeconds} s behind`
+    }${member.sentence === '' ? '' : `\n   ${member.sentence}`}`;
+  const leader = db.members.find((member) => member.role === 'master');
+  const others = db.members.filter((member) => member !== leader);
+  const lines = others.map((member, index) => {
+    const [first = '', ...rest] = say(member).split('\n');
+    const last = index === others.length - 1;
+    return [`${last ? '└─' : '├─'} ${first}`, ...rest.map((line) => `${last ? '  ' : '│ '} ${line}`)].join('\n');
+  });
+  return [`${db.name}  ${colourStatus(db.status)}  epoch ${db.epoch}`, leader === undefined ? 'nobody leads' : say(leader), ...lines].join(
+    '\n',
+  );
+}

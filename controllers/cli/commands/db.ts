@@ -1,0 +1,215 @@
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { type Command, type Context, flag, type Input, listOption, textArg, textOption } from '#cli/command.ts';
+import { DbView, dbPath, describeDb, drawTopology, Sentence, showWhenSettled, viewDb, waitGone } from '#cli/commands/db-view.ts';
+import { parsePairs, wholeNumber } from '#cli/labels.ts';
+import { table } from '#cli/output.ts';
+import { parseCpus, parseSize } from '#cli/sizes.ts';
+import { AppError, systemCode } from '#core/errors.ts';
+
+const Url = z.looseObject({ url: z.string(), ca: z.string().optional() });
+const Listed = DbView.pick({ name: true, status: true, sentence: true, flavor: true, master: true, sync: true, epoch: true });
+const Event = z.looseObject({ time: z.string(), object: z.string(), kind: z.string(), reason: z.string(), sentence: z.string() });
+
+export const dbCommands: readonly Command[] = [
+  {
+    path: ['db', 'create'],
+    summary: 'make a database: a master and a slave in two fault groups',
+    args: ['[name]'],
+    options: [
+      { flags: '-d, --definition <name>', about: 'what it is; its name too, when no other is given' },
+      { flags: '--name <name>', about: 'its name' },
+      { flags: '--cpu <cpus>', about: 'CPUs of each member; whole ones are bound to it (default 0: not bound)' },
+      { flags: '--memory <size>', about: 'memory of each member, a plain number is GiB (default 1)' },
+      { flags: '--disk <size>', about: 'disk of each member, a plain number is GiB (default 10)' },
+      { flags: '--image <image>', about: 'an xDB appliance in place of the built-in one' },
+      {
+        flags: '--opt <key=value>',
+        about:
+          'role=pair|single, engine=innodb, flavor=mariadb, param.NAME=VALUE, replace-after=SECONDS, or a label of hosts such as storage=ssd',
+        repeat: true,
+      },
+      { flags: '--network <net>', about: 'the attachable overlay its clients are on', default: 'xcaas' },
+      {
+        flags: '--publish <port>',
+        about: 'a port of each host a member lives on: PORT for the master, PORT:3307 for the slave',
+        repeat: true,
+      },
+    ],
+    changes: true,
+    async run(context, input) {
+      const name = nameOf(input);
+      const options = parsePairs(listOption(input, 'opt'));
+      if (options['master-url'] !== undefined) options['master-url'] = await secretText(options['master-url']);
+      await context.api.post('/v1/dbs', {
+        name,
+        cpus: parseCpus(textOption(input, 'cpu'), '--cpu'),
+        memoryBytes: parseSize(textOption(input, 'memory'), '--memory'),
+        diskBytes: parseSize(textOption(input, 'disk'), '--disk'),
+        image: textOption(input, 'image'),
+        options: { ...options },
+        network: textOption(input, 'network'),
+        publish: listOption(input, 'publish'),
+      });
+      await showWhenSettled(context, name);
+    },
+  },
+  {
+    path: ['db', 'list'],
+    summary: 'all databases',
+    async run({ api, out }) {
+      const dbs = z.array(Listed).parse(await api.get('/v1/dbs'));
+      out.result(dbs, () =>
+        table(
+          ['NAME', 'STATUS', 'FLAVOR', 'MASTER', 'SYNC', 'EPOCH', 'SENTENCE'],
+          dbs.map((db) => [db.name, db.status, db.flavor, db.master ?? '', db.sync ?? '', db.epoch, db.sentence]),
+        ),
+      );
+    },
+  },
+  {
+    path: ['db', 'status'],
+    summary: 'what it is doing now',
+    args: ['<name>'],
+    async run(context, input) {
+      const db = await viewDb(context, textArg(input, 0));
+      context.out.result(db, () => describeDb(db));
+      context.health(db.status);
+    },
+  },
+  {
+    path: ['db', 'topology'],
+    summary: 'who follows whom, and what each member does',
+    args: ['<name>'],
+    async run(context, input) {
+      const db = await viewDb(context, textArg(input, 0));
+      context.out.result(db, () => drawTopology(db));
+      context.health(db.status);
+    },
+  },
+  {
+    path: ['db', 'url'],
+    summary: 'how a client gets in; the password is in it',
+    args: ['<name>'],
+    options: [
+      { flags: '--replica', about: 'to the slave, for reading' },
+      { flags: '--user <user>', about: 'as another user than its own' },
+    ],
+    async run({ api, out }, input) {
+      const user = textOption(input, 'user');
+      const query = new URLSearchParams({ replica: String(flag(input, 'replica')), ...(user === undefined ? {} : { user }) });
+      const url = Url.parse(await api.get(dbPath(textArg(input, 0), `/url?${query}`)));
+      out.result(url, () => url.url);
+    },
+  },
+  {
+    path: ['db', 'events'],
+    summary: 'what happened to it, newest last',
+    args: ['<name>'],
+    options: [{ flags: '--follow', about: 'go on as they happen' }],
+    async run(context, input) {
+      const { api, out } = context;
+      const name = textArg(input, 0);
+      const object = encodeURIComponent(`db/${name}`);
+      const text = (event: z.infer<typeof Event>) => `${event.time}  ${event.kind}  ${event.reason}  ${event.sentence}`;
+      if (flag(input, 'follow')) {
+        await api.lines('GET', `/v1/events?follow=true&object=${object}`, undefined, (value) => {
+          const event = Event.parse(value);
+          out.line(event, text(event));
+        });
+        return;
+      }
+      const events = z.array(Event).parse(await api.get(`/v1/events?object=${object}`));
+      // What was destroyed has events still; what never was is said so.
+      if (events.length === 0) await viewDb(context, name);
+      out.result(events, () => events.map(text).join('\n'));
+    },
+  },
+  {
+    path: ['db', 'logs'],
+    summary: 'the latest lines of its members',
+    args: ['<name>'],
+    options: [{ flags: '--lines <n>', about: 'lines of each member', default: '100' }],
+    async run({ api, out }, input) {
+      const lines = wholeNumber(textOption(input, 'lines'), '--lines');
+      const logs = z
+        .array(z.object({ member: z.string(), lines: z.array(z.string()) }))
+        .parse(await api.get(dbPath(textArg(input, 0), `/logs?lines=${lines}`)));
+      out.result(logs, () => logs.flatMap((log) => log.lines.map((line) => `${log.member} | ${line}`)).join('\n'));
+    },
+  },
+  {
+    path: ['db', 'destroy'],
+    summary: 'remove a database; its data are kept for seven days, and db undestroy brings it back',
+    args: ['<name>'],
+    options: [
+      { flags: '--yes', about: 'do not ask' },
+      { flags: '--keep-data', about: 'keep its data until they are purged' },
+      { flags: '--purge', about: 'remove its data too, at once; for good' },
+    ],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const [keepData, purge] = [flag(input, 'keepData'), flag(input, 'purge')];
+      const members = await membersOf(context, name, purge);
+      await context.confirm(
+        purge
+          ? `Remove ${name} with all its data, for good?`
+          : `Remove ${name} with its ${members} members? Its data are kept for a while.`,
+      );
+      const path = dbPath(name, `?keepData=${keepData}&purge=${purge}`);
+      const { sentence } = Sentence.parse(await context.api.delete(path));
+      if (context.wait) await waitGone(context, name);
+      context.out.result({ name, destroyed: true, purged: purge, sentence }, () =>
+        purge && context.wait ? `${name} is removed` : sentence,
+      );
+    },
+  },
+  {
+    path: ['db', 'undestroy'],
+    summary: 'bring a destroyed database back while its data are kept',
+    args: ['<name>'],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      await context.api.post(dbPath(name, '/undestroy'));
+      await showWhenSettled(context, name);
+    },
+  },
+];
+
+/** `-d` names it too, when nothing else does. */
+function nameOf(input: Input): string {
+  const [word, option, definition] = [textArg(input, 0), textOption(input, 'name'), textOption(input, 'definition')];
+  if (word !== '' && option !== undefined && option !== word)
+    throw new AppError('usage', `it cannot be called both ${word} and ${option}`, { hint: 'leave --name away' });
+  const name = word !== '' ? word : (option ?? definition);
+  if (name === undefined) throw new AppError('usage', 'it has no name', { hint: 'db create -d adb, or db create NAME' });
+  return name;
+}
+
+/** What holds a password comes from a file (`@FILE`) or standard input (`-`) too: a command line is seen by everybody. */
+async function secretText(value: string): Promise<string> {
+  if (value === '-') {
+    const chunks: Buffer[] = [];
+    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
+    return Buffer.concat(chunks).toString('utf8').trim();
+  }
+  if (!value.startsWith('@')) return value;
+  try {
+    return (await readFile(value.slice(1), 'utf8')).trim();
+  } catch (error) {
+    throw new AppError('usage', `${value.slice(1)} cannot be read: ${systemCode(error) ?? 'unknown'}`, { cause: error });
+  }
+}
+
+/** Of one that was destroyed already only the data are left: to be purged, it need not be seen. */
+async function membersOf(context: Context, name: string, purge: boolean): Promise<number> {
+  try {
+    return (await viewDb(context, name)).members.length;
+  } catch (error) {
+    const kept = error instanceof AppError && error.code === 'not_found' && /was destroyed/.test(error.message);
+    if (purge && kept) return 0;
+    throw error;
+  }
+}
