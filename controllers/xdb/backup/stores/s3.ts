@@ -18,6 +18,8 @@ export interface S3Options {
   ca?: string;
   /** Bytes of the first parts of a large object; tests make it small, S3 itself wants 5 MiB at least. */
   partBytes?: number;
+  /** Keys of one page of a list, at most 1,000. */
+  pageKeys?: number;
 }
 
 /** S3 allows 10,000 parts: they grow, so that 8 MiB at first are enough for 5 TiB, and memory is used for what is large only. */
@@ -30,7 +32,7 @@ const MAX_PART_BYTES = 512 * 2 ** 20;
  * part, which S3 makes visible as a whole or not at all.
  */
 export function createS3Store(options: S3Options): BackupStore {
-  const { endpoint, bucket, prefix, accessKey, secretKey, region, ca, partBytes = FIRST_PART_BYTES } = options;
+  const { endpoint, bucket, prefix, accessKey, secretKey, region, ca, partBytes = FIRST_PART_BYTES, pageKeys = 1000 } = options;
   const name = `s3://${new URL(endpoint).host}/${bucket}/${prefix}`.replace(/\/$/, '');
 
   async function call(method: string, key: string | undefined, query: Record<string, string>, body?: Buffer, signal?: AbortSignal) {
@@ -116,7 +118,12 @@ export function createS3Store(options: S3Options): BackupStore {
       const found: StoredObject[] = [];
       let token: string | undefined;
       do {
-        const query = { 'list-type': '2', prefix: prefix + inner, ...(token === undefined ? {} : { 'continuation-token': token }) };
+        const query = {
+          'list-type': '2',
+          'max-keys': String(pageKeys),
+          prefix: prefix + inner,
+          ...(token === undefined ? {} : { 'continuation-token': token }),
+        };
         const { text } = await ask(`the list of ${name}`, 'GET', undefined, query, [200]);
         const keys = xmlValues(text, 'Contents').map((entry) => ({ key: xmlValues(entry, 'Key')[0], size: xmlValues(entry, 'Size')[0] }));
         for (const { key, size } of keys) {

@@ -49,10 +49,27 @@ export function createWebHdfsStore({ endpoint, root, user, ca }: WebHdfsOptions)
     return new URL(location, url);
   }
 
+  /** HDFS does not rename onto a file that is there: it says false, as it does when the first answer to the same request was lost. */
   async function rename(from: string, to: string, what: string): Promise<void> {
-    const answer = BOOLEAN.safeParse(json(await ask(what, 'PUT', address(from, 'RENAME', { destination: to }), [200]), what));
-    // Asked twice, the first answer lost: it says false, and the file is there.
-    if (answer.data?.boolean !== true) await ask(what, 'GET', address(to, 'GETFILESTATUS'), [200]);
+    const once = async () =>
+      parse(BOOLEAN, json(await ask(what, 'PUT', address(from, 'RENAME', { destination: to }), [200]), what), what).boolean;
+    if (await once()) return;
+    if (!(await exists(from, what))) {
+      if (await exists(to, what)) return;
+      throw new AppError('engine', `${what}: what was written is gone`);
+    }
+    await ask(what, 'DELETE', address(to, 'DELETE'), [200, 404]);
+    if (!(await once())) throw new AppError('engine', `${what}: the store does not rename ${from}`);
+  }
+
+  async function exists(path: string, what: string): Promise<boolean> {
+    try {
+      await ask(what, 'GET', address(path, 'GETFILESTATUS'), [200]);
+      return true;
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'not_found') return false;
+      throw error;
+    }
   }
 
   async function walk(path: string, found: StoredObject[]): Promise<void> {
