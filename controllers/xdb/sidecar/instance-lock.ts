@@ -22,10 +22,8 @@ export async function holdInstanceLock(path: string): Promise<{ close(): void }>
   const mine = (await stat(path)).ino;
   await new Promise((resolve) => setTimeout(resolve, 50));
   const there = await stat(path).catch(() => undefined);
-  if (there?.ino !== mine) {
-    server.close();
-    throw alive(path);
-  }
+  // Not closed: that would remove what the other has bound.
+  if (there?.ino !== mine) throw alive(path);
   return { close: () => server.close() };
 }
 
