@@ -106,6 +106,7 @@ export function memoryStore() {
     async delete(key) {
       objects.delete(key);
     },
+    tidy: async () => undefined,
   };
   return { store, objects };
 }

@@ -33,7 +33,13 @@ export async function startWebHdfs(): Promise<WebHdfsServer> {
     exception(response, 404, 'FileNotFoundException', `File does not exist: ${path}`);
   const status = (path: string, suffix: string) => {
     const file = files.get(path);
-    return { accessTime: 0, length: file?.length ?? 0, pathSuffix: suffix, type: file === undefined ? 'DIRECTORY' : 'FILE' };
+    return {
+      accessTime: 0,
+      modificationTime: Date.now(),
+      length: file?.length ?? 0,
+      pathSuffix: suffix,
+      type: file === undefined ? 'DIRECTORY' : 'FILE',
+    };
   };
   const parse = (request: IncomingMessage) => {
     const url = new URL(request.url!, 'http://x');

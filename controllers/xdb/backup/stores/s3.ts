@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { AwsV4Signer } from 'aws4fetch';
 import { AppError } from '#core/errors.ts';
 import { exchange, patiently, refusal, type StreamResponse, settle } from './http.ts';
-import type { BackupStore, StoredObject } from './store.ts';
+import { ABANDONED_MS, type BackupStore, type StoredObject } from './store.ts';
 import { xmlText, xmlValues } from './xml.ts';
 
 export interface S3Options {
@@ -135,6 +135,15 @@ export function createS3Store(options: S3Options): BackupStore {
     },
     async delete(key) {
       await ask(`the removal of ${key} at ${name}`, 'DELETE', key, {}, [200, 204, 404]);
+    },
+    async tidy(now) {
+      const { text } = await ask(`the uploads of ${name}`, 'GET', undefined, { uploads: '', prefix }, [200]);
+      for (const upload of xmlValues(text, 'Upload')) {
+        const [key, uploadId, begun] = ['Key', 'UploadId', 'Initiated'].map((field) => xmlValues(upload, field)[0]);
+        if (key === undefined || uploadId === undefined || begun === undefined || !key.startsWith(prefix)) continue;
+        if (now.getTime() - Date.parse(begun) <= ABANDONED_MS) continue;
+        await ask(`the end of an upload to ${name}`, 'DELETE', key.slice(prefix.length), { uploadId }, [200, 204, 404]);
+      }
     },
   };
 }

@@ -22,7 +22,12 @@ export interface BackupStore {
   list(prefix: string): Promise<StoredObject[]>;
   /** It may be gone already. */
   delete(key: string): Promise<void>;
+  /** Removes what writes have left that never ended: they take room, and are in no list. Only what is older than a day: others may be writing. */
+  tidy(now: Date): Promise<void>;
 }
+
+/** Milliseconds after which a write that has not ended never will. */
+export const ABANDONED_MS = 24 * 3_600_000;
 
 /** For small objects. */
 export async function putText(store: BackupStore, key: string, text: string): Promise<void> {
@@ -44,5 +49,6 @@ export function under(store: BackupStore, folder: string): BackupStore {
     get: (key, options) => store.get(prefix + key, options),
     list: async (inner) => (await store.list(prefix + inner)).map(({ key, bytes }) => ({ key: key.slice(prefix.length), bytes })),
     delete: (key) => store.delete(prefix + key),
+    tidy: (now) => store.tidy(now),
   };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -24,7 +24,12 @@ describe('a store on a volume', () => {
 
   it('does not take what a crash left for an object', async () => {
     await writeFile(join(folder, 'x.part'), 'half');
-    expect((await createVolumeStore(folder).list('')).map(({ key }) => key)).toEqual([]);
+    const store = createVolumeStore(folder);
+    expect((await store.list('')).map(({ key }) => key)).toEqual([]);
+    await store.tidy(new Date());
+    expect(await readdir(folder)).toContain('x.part');
+    await store.tidy(new Date(Date.now() + 25 * 3_600_000));
+    expect(await readdir(folder)).not.toContain('x.part');
   });
 });
 

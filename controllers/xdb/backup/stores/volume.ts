@@ -3,7 +3,7 @@ import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { AppError, systemCode, toAppError } from '#core/errors.ts';
-import type { BackupStore, StoredObject } from './store.ts';
+import { ABANDONED_MS, type BackupStore, type StoredObject } from './store.ts';
 
 const TEMPORARY = '.part';
 
@@ -46,7 +46,7 @@ export function createVolumeStore(root: string): BackupStore {
       return createReadStream(path, { highWaterMark: 256 * 1024, ...(signal === undefined ? {} : { signal }) });
     },
     async list(prefix) {
-      return walk(root, prefix === '' ? root : pathOf(prefix.replace(/\/$/, '')));
+      return objects(root, prefix === '' ? root : pathOf(prefix.replace(/\/$/, '')));
     },
     async delete(key) {
       const path = pathOf(key);
@@ -60,11 +60,23 @@ export function createVolumeStore(root: string): BackupStore {
         }
       }
     },
+    async tidy(now) {
+      for (const { path, changed } of await filesOf(root)) {
+        if (path.endsWith(TEMPORARY) && now.getTime() - changed > ABANDONED_MS) await rm(path, { force: true });
+      }
+    },
   };
 }
 
-async function walk(root: string, folder: string): Promise<StoredObject[]> {
-  const found: StoredObject[] = [];
+async function objects(root: string, folder: string): Promise<StoredObject[]> {
+  const found = await filesOf(folder);
+  return found
+    .filter(({ path }) => !path.endsWith(TEMPORARY))
+    .map(({ path, bytes }) => ({ key: relative(root, path).split(sep).join('/'), bytes }));
+}
+
+/** Files below a folder; what is removed meanwhile is not there. */
+async function filesOf(folder: string): Promise<{ path: string; bytes: number; changed: number }[]> {
   let entries: Awaited<ReturnType<typeof entriesOf>>;
   try {
     entries = await entriesOf(folder);
@@ -72,17 +84,12 @@ async function walk(root: string, folder: string): Promise<StoredObject[]> {
     if (systemCode(error) === 'ENOENT') return [];
     throw toAppError(error);
   }
+  const found: { path: string; bytes: number; changed: number }[] = [];
   for (const entry of entries) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) found.push(...(await walk(root, path)));
-    else if (entry.isFile() && !entry.name.endsWith(TEMPORARY)) {
-      // Removed meanwhile: not there.
-      const bytes = await stat(path).then(
-        ({ size }) => size,
-        () => undefined,
-      );
-      if (bytes !== undefined) found.push({ key: relative(root, path).split(sep).join('/'), bytes });
-    }
+    if (entry.isDirectory()) found.push(...(await filesOf(path)));
+    const facts = entry.isFile() ? await stat(path).catch(() => undefined) : undefined;
+    if (facts !== undefined) found.push({ path, bytes: facts.size, changed: facts.mtimeMs });
   }
   return found;
 }

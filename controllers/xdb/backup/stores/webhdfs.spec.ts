@@ -20,7 +20,7 @@ describe('a store on HDFS', () => {
     server.seen.length = 0;
     await putText(open(), 'x', 'text');
     expect(server.seen.filter((each) => !each.includes('DELETE'))).toEqual(['nn CREATE', 'dn CREATE', 'nn RENAME']);
-    expect([...server.files.keys()]).toEqual(['/backups/db/x']);
+    expect(server.files.get('/backups/db/x')?.toString()).toBe('text');
     expect(await getText(open(), 'x')).toBe('text');
     await open().delete('x');
   });
@@ -36,9 +36,13 @@ describe('a store on HDFS', () => {
   });
 
   it('does not list what is being written or was left, and says who may not', async () => {
+    server.files.clear();
     server.files.set('/backups/db/full/a/data.0a1b2c3d.part', Buffer.from('half'));
     expect(await open().list('')).toEqual([]);
-    server.files.clear();
+    await open().tidy(new Date());
+    expect(server.files.size).toBe(1);
+    await open().tidy(new Date(Date.now() + 25 * 3_600_000));
+    expect(server.files.size).toBe(0);
     await expect(open('nobody').put('x', Readable.from([Buffer.from('a')]))).rejects.toMatchObject({
       code: 'forbidden',
       message: expect.stringContaining('AuthenticationException'),

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { AppError, messageOf } from '#core/errors.ts';
 import { exchange, patiently, type StreamResponse, settle } from './http.ts';
-import type { BackupStore, StoredObject } from './store.ts';
+import { ABANDONED_MS, type BackupStore } from './store.ts';
 
 export interface WebHdfsOptions {
   /** `http://host:port` of a namenode or of HttpFS. */
@@ -15,7 +15,11 @@ export interface WebHdfsOptions {
 }
 
 const STATUSES = z.object({
-  FileStatuses: z.object({ FileStatus: z.array(z.object({ pathSuffix: z.string(), type: z.string(), length: z.number() })) }),
+  FileStatuses: z.object({
+    FileStatus: z.array(
+      z.object({ pathSuffix: z.string(), type: z.string(), length: z.number(), modificationTime: z.number().default(0) }),
+    ),
+  }),
 });
 const BOOLEAN = z.object({ boolean: z.boolean() });
 const TEMPORARY = '.part';
@@ -72,7 +76,7 @@ export function createWebHdfsStore({ endpoint, root, user, ca }: WebHdfsOptions)
     }
   }
 
-  async function walk(path: string, found: StoredObject[]): Promise<void> {
+  async function walk(path: string, found: Found[]): Promise<void> {
     const what = `the list of ${name}`;
     let text: string;
     try {
@@ -81,10 +85,10 @@ export function createWebHdfsStore({ endpoint, root, user, ca }: WebHdfsOptions)
       if (error instanceof AppError && error.code === 'not_found') return;
       throw error;
     }
-    for (const { pathSuffix, type, length } of parse(STATUSES, json(text, what), what).FileStatuses.FileStatus) {
+    for (const { pathSuffix, type, length, modificationTime } of parse(STATUSES, json(text, what), what).FileStatuses.FileStatus) {
       const inner = pathSuffix === '' ? path : `${path}/${pathSuffix}`;
       if (type === 'DIRECTORY') await walk(inner, found);
-      else if (!inner.endsWith(TEMPORARY)) found.push({ key: inner.slice(base.length + 1), bytes: length });
+      else found.push({ path: inner, bytes: length, changed: modificationTime });
     }
   }
 
@@ -135,14 +139,29 @@ export function createWebHdfsStore({ endpoint, root, user, ca }: WebHdfsOptions)
       );
     },
     async list(prefix) {
-      const found: StoredObject[] = [];
+      const found: Found[] = [];
       await walk(`${base}/${prefix}`.replace(/\/$/, ''), found);
-      return found;
+      return found.filter(({ path }) => !path.endsWith(TEMPORARY)).map(({ path, bytes }) => ({ key: path.slice(base.length + 1), bytes }));
     },
     async delete(key) {
       await ask(`the removal of ${key} at ${name}`, 'DELETE', address(`${base}/${key}`, 'DELETE'), [200, 404]);
     },
+    async tidy(now) {
+      const found: Found[] = [];
+      await walk(base, found);
+      for (const { path, changed } of found) {
+        if (!path.endsWith(TEMPORARY) || now.getTime() - changed <= ABANDONED_MS) continue;
+        await ask(`the removal of ${path} at ${name}`, 'DELETE', address(path, 'DELETE'), [200, 404]);
+      }
+    },
   };
+}
+
+interface Found {
+  path: string;
+  bytes: number;
+  /** Milliseconds since 1970. */
+  changed: number;
 }
 
 function json(text: string, what: string): unknown {
