@@ -364,6 +364,8 @@ describe('hostile names', () => {
   async function withLb() {
     const made = await world();
     expect((await made.call('admin', 'POST', '/v1/lbs', { name: 'web', listen: ['http:80', 'tcp:3306'] })).status).toBe(202);
+    const kept = await made.call('admin', 'POST', '/v1/dbs', { name: 'adb', options: { role: 'single' } });
+    expect(kept.status, kept.text).toBe(202);
     return made;
   }
   const expectRefused = (answer: Answer, what: string) => {
@@ -407,6 +409,16 @@ describe('hostile names', () => {
     ['POST', '/v1/lbs/web/rules/remove', { host: 'a.example.org', path: '/x', listen: 'http:80' }],
     ['POST', '/v1/lbs/web/certs', { host: 'a.example.org', cert: 'x', key: 'y' }],
     ['PATCH', '/v1/lbs/web', { set: { 'read-timeout': '30s' } }],
+    [
+      'POST',
+      '/v1/dbs',
+      { name: 'adb', memoryBytes: 2 ** 30, image: 'xcaas/xdb:1', options: { engine: 'innodb' }, network: 'xcaas', publish: ['13306'] },
+    ],
+    ['POST', '/v1/dbs/adb/switchover', { to: 'adb-2', at: '2030-01-01T00:00:00Z' }],
+    ['POST', '/v1/dbs/adb/restart', { member: 'adb-1' }],
+    ['POST', '/v1/dbs/adb/resize', { memoryBytes: 2 ** 30 }],
+    ['POST', '/v1/dbs/adb/pause', { seconds: 60 }],
+    ['PATCH', '/v1/dbs/adb/parameters', { set: { max_connections: '50' } }],
     ['PATCH', '/v1/nodes/host-a', { labels: { storage: 'ssd' } }],
     ['POST', '/v1/tokens', { name: 'ci', role: 'read' }],
   ];
