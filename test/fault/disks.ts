@@ -12,8 +12,8 @@ import { tool } from '#test/pool/tools.ts';
  */
 export interface Disks {
   mount(host: PoolHost): void;
-  /** Takes all room but so many bytes. */
-  fill(host: PoolHost, leaveBytes: number): void;
+  /** Takes all room there is. */
+  fill(host: PoolHost): void;
   /** Gives it back. */
   free(host: PoolHost): void;
 }
@@ -39,13 +39,13 @@ export function createDisks({ bytes }: { bytes: number }): Disks {
       }
       tool('mount', ['-o', 'loop', image(host), folder(host)]);
     },
-    fill(host, leaveBytes) {
-      const free = Number(
-        tool('stat', ['--file-system', '--format', '%a %S', folder(host)])
-          .split(' ')
-          .reduce((a, b) => String(Number(a) * Number(b))),
-      );
-      if (free > leaveBytes) tool('fallocate', ['--length', String(free - leaveBytes), ballast(host)]);
+    fill(host) {
+      const [blocks, size] = tool('stat', ['--file-system', '--format', '%a %S', folder(host)])
+        .split(' ')
+        .map(Number) as [number, number];
+      tool('fallocate', ['--length', String(Math.floor(blocks * size * 0.98)), ballast(host)]);
+      // The rest is not to be had in one piece.
+      tool('dd', ['if=/dev/zero', `of=${ballast(host)}`, 'bs=16k', 'oflag=append', 'conv=notrunc'], { tolerate: true });
     },
     free(host) {
       rmSync(ballast(host), { force: true });

@@ -6,7 +6,7 @@ function full(role: 'master' | 'slave', expect: string, writable: Fault['writabl
     ...{ name: `the disk of the ${role} is full`, expect, lasts: [6, 15], weight: 3, whole: 180, writable },
     async inject(world) {
       const { host, id } = (await world.roles())[role];
-      world.disks.fill(host, 0);
+      world.disks.fill(host);
       return {
         what: `${id} on ${host.name}`,
         async heal() {
