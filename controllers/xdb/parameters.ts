@@ -28,23 +28,21 @@ const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-const integer = (name: string, min: number, max: number, preset: number | ((memoryBytes: number) => number), about: string): Parameter => ({
-  name,
-  dynamic: true,
-  about,
-  kind: 'integer',
-  min,
-  max,
-  default: preset,
-});
-const bytes = (name: string, min: number, max: number, preset: number | ((memoryBytes: number) => number), about: string): Parameter => ({
-  ...integer(name, min, max, preset, about),
-  kind: 'bytes' as const,
-});
-const seconds = (name: string, min: number, max: number, preset: number, about: string): Parameter => ({
-  ...integer(name, min, max, preset, about),
-  kind: 'seconds' as const,
-});
+type Preset = number | ((memoryBytes: number) => number);
+const counted =
+  (kind: 'integer' | 'bytes' | 'seconds') =>
+  (name: string, min: number, max: number, preset: Preset, about: string): Parameter => ({
+    name,
+    dynamic: true,
+    about,
+    kind,
+    min,
+    max,
+    default: preset,
+  });
+const integer = counted('integer');
+const bytes = counted('bytes');
+const seconds = counted('seconds');
 const boolean = (name: string, preset: boolean, about: string): Parameter => ({
   name,
   dynamic: true,

@@ -29,6 +29,8 @@ export interface EngineFacts {
   /** Differs with each start of the engine. */
   instance: string;
   version: string;
+  /** Engine's own number, by which its transactions are named. */
+  serverId?: number;
   uptimeSeconds: number;
   readOnly: boolean;
   semiSyncMaster: boolean;
@@ -45,7 +47,12 @@ export interface EngineFacts {
   binlogGtid: Gtid;
   /** Last that was applied from a master. */
   appliedGtid: Gtid;
-  /** Members whose dump threads are connected, and whether they acknowledge. */
+  /** Slaves that acknowledge. */
+  acknowledgers?: number;
+  /**
+   * Members whose dump threads are connected, and whether they acknowledge: of several it is not known which, so all of them are said to when any does. Replicas never
+   * do, by how they follow.
+   */
   dumps: { member: string; semiSync: boolean }[];
   /** Replication accounts that are not locked. */
   openAccounts: string[];
@@ -56,12 +63,16 @@ export interface EngineFacts {
     master: string | undefined;
     io: 'running' | 'connecting' | 'stopped';
     sql: 'running' | 'stopped';
-    /** Received, i.e. what was acknowledged. */
+    /** Server id of the master it is connected to: an address may be another member's by now. 0 before it was connected. */
+    masterServerId?: number;
+    /** Received, i.e. what was acknowledged; after a restart what the relay log holds. */
     ioGtid: Gtid;
     ioError: string;
     sqlError: string;
-    /** Seconds, by the heartbeat row; null when not known. */
+    /** Seconds, by the heartbeat row and the clocks of both hosts; it grows too while the master is silent. Null when not known. */
     lagSeconds: number | null;
+    /** Seconds between what was received last and what was applied last, by the master's clock alone; null before anything was. */
+    backlogSeconds?: number | null;
   };
   /** Relay log holds what is not applied (or it cannot be excluded). */
   relayUnapplied: boolean;
@@ -86,6 +97,11 @@ export interface EngineSession {
   /** The caller sees to it that nobody waits when it is switched off (D1, F2). */
   setSemiSyncMaster(on: boolean): Promise<void>;
   setSemiSyncSlave(on: boolean): Promise<void>;
+  /**
+   * O1: the member has an account to receive with, and this is its password. A new one is locked. Not written to the binlog, and possible while the engine is
+   * read-only: it is done before the engine opens, by each leader for itself.
+   */
+  ensureReplicationAccount(member: string, password: string): Promise<void>;
   /** B2, O1: locks the replication accounts of all members but these, and ends their dump threads; not written to the binlog. */
   allowDumps(members: readonly string[]): Promise<void>;
   /** W1: ends the connections of users; to be called only while read-only is in force and nobody waits. */
@@ -104,6 +120,16 @@ export interface EngineSession {
   received(gtid: Gtid): Promise<boolean>;
   /** Writes the heartbeat row (E1). Its own connection and time limit: it hangs with everybody else. */
   heartbeat(beat: Heartbeat, timeoutMs: number): Promise<{ ms: number }>;
+  /**
+   * Brings the engine to these parameters, as far as it takes them without a start. @returns those that wait for the next start
+   *
+   * @throws AppError `invalid`
+   */
+  applyParameters(
+    parameters: Readonly<Record<string, string>>,
+    memoryBytes: number,
+  ): Promise<{ pendingRestart: string[]; changed: string[] }>;
+  /** For looking. What it changes is in no binlog: a change of data made here would be on this member alone. */
   query<T = Record<string, unknown>>(sql: string, values?: readonly unknown[]): Promise<T[]>;
   close(): void;
 }
@@ -129,7 +155,10 @@ export interface Engine {
   commandLine(options: StartOptions): Promise<CommandLine>;
   /** @throws AppError `unavailable` while it does not answer */
   connect(options: { timeoutMs: number }): Promise<EngineSession>;
-  /** Donor's side of a clone: a stream of the data as it is now. @returns when the last byte is written */
+  /**
+   * Donor's side of a clone: a stream of the data as it is now. @returns when the last byte was taken; `to` is left open, whoever gave it ends it then: a copy that
+   * broke off never looks like one that came to its end
+   */
   dump(to: NodeJS.WritableStream, options: { signal: AbortSignal }): Promise<{ gtid: Gtid }>;
   /** Recipient's side: fills an empty data directory from such a stream and prepares it. @returns position to follow from */
   load(from: NodeJS.ReadableStream, options: { signal: AbortSignal }): Promise<{ gtid: Gtid }>;

@@ -8,8 +8,8 @@ export interface MariadbOptions {
   socketPath: string;
   /** Where the engine's extra port answers: open also when hung commits have used up all connections. */
   extra: { host: string; port: number };
-  /** Password of the accounts of ours, read for every connection. @throws while it is not known */
-  agentPassword(): string;
+  /** Password of the accounts of ours, read for every connection; undefined while it is not known. */
+  agentPassword(): string | undefined;
   log: Logger;
   /** User that this process runs as, and by which the engine's tools log in through the socket. */
   systemUser?: string;

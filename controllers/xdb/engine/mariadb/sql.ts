@@ -82,7 +82,7 @@ export async function openSql(options: SqlOptions): Promise<Sql> {
     },
     async query<T>(sql: string, values: readonly unknown[] = [], { timeoutMs = queryTimeoutMs }: { timeoutMs?: number } = {}) {
       if (broken !== undefined) throw broken;
-      const text = values.length === 0 ? sql : format(sql, [...values]);
+      const text = values.length === 0 ? sql : format(sql, values as string[]);
       const rows = await settled<unknown>((done) => connection.query(text, done), timeoutMs, where, breakWith, firstWords(sql));
       return (Array.isArray(rows) ? rows : []) as T[];
     },
@@ -113,7 +113,7 @@ function settled<T>(
       clearTimeout(timer);
       if (error === null || error === undefined) return resolve(answer as T);
       // mysql2 hangs the whole statement on it, passwords and all.
-      error.sql = undefined;
+      Object.assign(error, { sql: undefined });
       const refused = typeof error.errno === 'number' && error.sqlState !== undefined;
       const wrapped = refused
         ? new AppError('engine', `${where} refused ${what}: ${error.message}`, { cause: error })

@@ -1,0 +1,46 @@
+import type { Sql } from './sql.ts';
+
+/** What `SHOW ALL SLAVES STATUS` says of the one connection to a master. */
+export interface SlaveStatus {
+  host: string;
+  port: number;
+  io: 'running' | 'connecting' | 'stopped';
+  sql: 'running' | 'stopped';
+  /** Empty after a restart until the thread that receives was started again. */
+  ioGtid: string;
+  ioError: string;
+  sqlError: string;
+  /** Of the master that it is connected to; 0 before. */
+  masterServerId: number;
+  delaySeconds: number;
+  /** Seconds between what was received last and what was applied last, by the master's clock alone. */
+  behind: number | null;
+}
+
+/** @returns undefined where no master is configured */
+export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): Promise<SlaveStatus | undefined> {
+  const rows = await sql.query<Record<string, string | number | null>>('SHOW ALL SLAVES STATUS', [], options);
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  const text = (name: string) => String(row[name] ?? '');
+  const number = (name: string) => Number(row[name] ?? 0);
+  const behind = row.Master_Slave_time_diff;
+  return {
+    host: text('Master_Host'),
+    port: number('Master_Port'),
+    io: text('Slave_IO_Running') === 'Yes' ? 'running' : text('Slave_IO_Running') === 'No' ? 'stopped' : 'connecting',
+    sql: text('Slave_SQL_Running') === 'Yes' ? 'running' : 'stopped',
+    ioGtid: text('Gtid_IO_Pos'),
+    ioError: text('Last_IO_Error'),
+    sqlError: text('Last_SQL_Error'),
+    masterServerId: number('Master_Server_Id'),
+    delaySeconds: number('SQL_Delay'),
+    behind: behind === null || behind === undefined ? null : Math.max(0, Number(behind)),
+  };
+}
+
+/** Positions as the engine knows them; these can be asked for while commits hang, `SHOW MASTER STATUS` cannot (H17). */
+export async function positions(sql: Sql): Promise<{ binlog: string; applied: string }> {
+  const rows = await sql.query<{ b: string | null; s: string | null }>('SELECT @@GLOBAL.gtid_binlog_pos b, @@GLOBAL.gtid_slave_pos s');
+  return { binlog: rows[0]?.b ?? '', applied: rows[0]?.s ?? '' };
+}
