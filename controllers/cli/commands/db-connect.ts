@@ -13,7 +13,7 @@ const Url = z.looseObject({
   password: z.string(),
   database: z.string(),
   network: z.string(),
-  published: z.array(z.object({ host: z.string(), port: z.number() })),
+  published: z.array(z.object({ host: z.string(), hostPort: z.number() })),
 });
 type Url = z.infer<typeof Url>;
 
@@ -67,7 +67,7 @@ async function findClient(name: string, url: Url, { terminal }: { terminal: bool
   const [at] = url.published;
   for (const file of ['mariadb', 'mysql']) {
     if (at === undefined || (await quietly(file, ['--version'])) === '') continue;
-    return { file, args: clientArgs(url, at.host, at.port) };
+    return { file, args: clientArgs(url, at.host, at.hostPort) };
   }
   throw new AppError('not_found', `this host has no SQL client that could reach ${name}`, {
     hint: `run it on a host of the pool, or use db url ${name} with a client of your own on the network ${url.network}`,

@@ -33,7 +33,7 @@ export const DbView = z.looseObject({
     port: z.number(),
     replicaPort: z.number(),
     network: z.string(),
-    published: z.array(z.object({ host: z.string(), port: z.number(), to: z.number() })),
+    published: z.array(z.object({ host: z.string(), hostPort: z.number(), port: z.number() })),
   }),
   members: z.array(Member),
   next: z.array(z.string()),
@@ -77,7 +77,7 @@ export async function waitGone(context: Context, name: string): Promise<void> {
 
 export function describeDb(db: DbView): string {
   const { endpoint } = db;
-  const published = endpoint.published.map(({ host, port, to }) => `${host}:${port}→${to}`);
+  const published = endpoint.published.map(({ host, hostPort, port }) => `${host}:${hostPort}→${port}`);
   return [
     `${db.name}  ${colourStatus(db.status)}  ${db.sentence}`,
     `endpoint   ${endpoint.host}:${endpoint.port} master  ${endpoint.host}:${endpoint.replicaPort} slave  (network ${endpoint.network})`,

@@ -97,7 +97,7 @@ function endpointOf(spec: DbSpec, hosts: readonly Host[], placements: readonly P
     port: ENDPOINT.master,
     replicaPort: ENDPOINT.slave,
     network: spec.network,
-    published: spec.publish.flatMap(({ hostPort, port }) => addresses.map((host) => ({ host, port: hostPort, to: port }))),
+    published: spec.publish.flatMap(({ hostPort, port }) => addresses.map((host) => ({ host, hostPort, port }))),
   };
 }
 
@@ -162,7 +162,7 @@ export async function dbUrl(deps: DbDeps, name: string, { replica, user: asked }
     password,
     database,
     network: endpoint.network,
-    published: endpoint.published.filter(({ to }) => to === port),
+    published: endpoint.published.filter((each) => each.port === port),
     /** What a client checks the server's certificate with. */
     ca: deps.caCert(),
   };
