@@ -36,6 +36,7 @@ const seen = (more: Partial<EngineFacts>, input: Partial<FactsInput> = {}) =>
     {
       ...{ me: 'adb-1', facts: { ...facts, ...more }, waitAgeMs: 0, unacknowledgedBefore: 0, memory: forgetful('i') },
       ...{ positions: new Map(), boots: { 'adb-2': { boot: 'b2', index: 7 } }, moveReached: false, busy: undefined },
+      peerOf: () => ({ address: '10.0.0.1', serverId: 77 }),
       ...input,
     },
     engine,
@@ -46,6 +47,16 @@ describe('runningEngine', () => {
     expect(seen({ slave: { ...slave, lagSeconds: 600 } }).slave).toMatchObject({ drained: true, lagSeconds: 0 });
     expect(seen({ slave: { ...slave, lagSeconds: 600 }, appliedGtid: '0-1-49' }).slave).toMatchObject({ drained: false, lagSeconds: 600 });
     expect(seen({ slave, relayUnapplied: true }).slave.drained).toBe(false);
+  });
+
+  it('whom it follows is who is there now, not whose name was written down', () => {
+    const of = (more: Partial<typeof slave>) => seen({ slave: { ...slave, ...more } }).slave.of;
+    expect(of({})).toBe('adb-1');
+    expect(of({ masterServerId: 77 })).toBe('adb-1');
+    expect(of({ masterServerId: 0 })).toBe('adb-1');
+    expect(of({ masterServerId: 78 })).toBeUndefined();
+    expect(of({ masterHost: '10.0.0.9' })).toBeUndefined();
+    expect(seen({ slave: { ...slave, master: undefined } }).slave).toMatchObject({ of: undefined, outside: true });
   });
 
   it('a thread that stopped by itself is broken; one that goes on trying, or was told to stop, is not', () => {

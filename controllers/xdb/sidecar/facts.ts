@@ -15,6 +15,8 @@ export interface FactsInput {
   positions: Positions;
   /** Boot of each member as its data record says, and that record's index. */
   boots: Readonly<Record<string, { boot: string; index: number }>>;
+  /** Where a member is now, and its engine's number: whom a slave is told to follow is known by a name that was written down when it was. */
+  peerOf(member: string): { address: string | undefined; serverId: number };
   moveReached: boolean;
   busy: string | undefined;
 }
@@ -43,7 +45,7 @@ export function runningEngine(input: FactsInput, engine: Pick<Engine, 'compare'>
     semiSyncLapsed: facts.semiSyncMaster && (!facts.semiSyncActive || facts.unacknowledged > input.unacknowledgedBefore),
     waiters: facts.waiters,
     waitAgeMs: input.waitAgeMs,
-    slave: slaveFacts(facts, reaches),
+    slave: slaveFacts(input, reaches),
     relayUnapplied: facts.relayUnapplied,
     openAccounts: facts.openAccounts,
     dumps,
@@ -78,13 +80,14 @@ function lastSequence(position: string): bigint | undefined {
   return digits === undefined ? undefined : BigInt(digits);
 }
 
-function slaveFacts({ slave, appliedGtid, relayUnapplied }: EngineFacts, reaches: (position: string, goal: string) => boolean): SlaveFacts {
+function slaveFacts({ facts, peerOf }: FactsInput, reaches: (position: string, goal: string) => boolean): SlaveFacts {
+  const { slave, appliedGtid, relayUnapplied } = facts;
   if (slave === undefined) {
     return { of: undefined, outside: false, io: 'stopped', sql: 'stopped', drained: !relayUnapplied, lagSeconds: null, broken: undefined };
   }
   const drained = !relayUnapplied && (slave.ioGtid === '' || slave.ioGtid === appliedGtid || reaches(appliedGtid, slave.ioGtid));
   return {
-    of: slave.master,
+    of: whom(slave, peerOf),
     outside: slave.master === undefined,
     io: slave.io,
     sql: slave.sql,
@@ -93,6 +96,14 @@ function slaveFacts({ slave, appliedGtid, relayUnapplied }: EngineFacts, reaches
     lagSeconds: drained ? 0 : slave.lagSeconds,
     broken: brokenBecause(slave),
   };
+}
+
+/** A member that has got another address since, or whose address is another engine's by now, is not followed any more. */
+function whom({ master, masterHost, masterServerId }: NonNullable<EngineFacts['slave']>, peerOf: FactsInput['peerOf']): string | undefined {
+  if (master === undefined) return undefined;
+  const { address, serverId } = peerOf(master);
+  if (address !== undefined && address !== masterHost) return undefined;
+  return masterServerId === undefined || masterServerId === 0 || masterServerId === serverId ? master : undefined;
 }
 
 /** A thread that stopped by itself says why; one that goes on trying (a locked account, a master that is away) is not broken. */

@@ -8,6 +8,7 @@ import type { EngineLook } from './engine-link.ts';
 import { type Positions, runningEngine } from './facts.ts';
 import type { RecordsView } from './records.ts';
 import type { Requests } from './requests.ts';
+import { serverIdOf } from './server-id.ts';
 import { createUnacknowledged } from './unacknowledged.ts';
 import { createWaitAge } from './wait-age.ts';
 import { within } from './within.ts';
@@ -33,7 +34,10 @@ export interface Observer {
 }
 
 export interface ObserverOptions {
+  db: string;
   me: string;
+  /** Where a member was last known to be. */
+  addressOf(member: string): string | undefined;
   engine: Pick<Engine, 'compare'>;
   requests: Requests;
   now?: () => number;
@@ -42,7 +46,7 @@ export interface ObserverOptions {
 const RECEIVED_MS = 1000;
 
 /** Keeps what looks need of one another: since when things are as they are. */
-export function createObserver({ me, engine, requests, now = () => performance.now() }: ObserverOptions): Observer {
+export function createObserver({ db, me, addressOf, engine, requests, now = () => performance.now() }: ObserverOptions): Observer {
   const waitAge = createWaitAge(now);
   const unacknowledged = createUnacknowledged();
   const promotingAge = createAgeOf(now);
@@ -67,6 +71,7 @@ export function createObserver({ me, engine, requests, now = () => performance.n
       positions: seen.positions,
       boots: Object.fromEntries(data.map(([id, { value, index }]) => [id, { boot: value.boot, index }])),
       moveReached,
+      peerOf: (id: string) => ({ address: addressOf(id), serverId: serverIdOf(db, id) }),
       busy: facts.busy,
     };
     return runningEngine(input, engine);

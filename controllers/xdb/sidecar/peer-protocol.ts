@@ -11,8 +11,10 @@ export const Challenge = z.object({ v: z.literal(1), challenge: z.string().min(1
 
 export const Ask = z.object({
   v: z.literal(1),
-  /** `clone`: a copy of the data. `position`: how far the member has received. */
-  what: z.enum(['clone', 'position']),
+  /** `clone`: a copy of the data. `position`: how far the member has received. `store`: what is on its backup volume. */
+  what: z.enum(['clone', 'position', 'store']),
+  /** With `store`: the objects whose keys begin with `key`, or that object. */
+  object: z.object({ op: z.enum(['list', 'get']), key: z.string().max(512) }).optional(),
   member: z.string().max(64),
   mac: z.string().max(128),
 });
@@ -32,6 +34,9 @@ export type Position = z.infer<typeof Position>;
 /** First line of a donor: whose data follow. */
 export const CloneHead = z.object({ gen: z.string(), epoch: z.number().int() });
 export type CloneHead = z.infer<typeof CloneHead>;
+
+/** First line of what comes from a backup volume: so many bytes follow. */
+export const ObjectHead = z.object({ bytes: z.number().int().min(0) });
 
 export const Refusal = z.object({ error: z.string() });
 

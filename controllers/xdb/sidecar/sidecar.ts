@@ -154,7 +154,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   };
   const turner = createTurner({
     tools,
-    observer: createObserver({ me: member, engine, requests }),
+    observer: createObserver({ db, me: member, addressOf: (id) => addresses.of(id)?.address, engine, requests }),
     ...{ positions, watch, diskGuard, addresses, metrics, guards, log },
     budgets: BUDGETS,
     onDecided: follow,

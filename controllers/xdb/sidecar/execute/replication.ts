@@ -8,7 +8,15 @@ const DRAIN_MS = 2500;
 
 /** O1, B2 */
 export const allowDumps: Executor<'allow_dumps'> = async (step, tools, moment) => {
-  await sessionOf(tools, moment).allowDumps(step.members);
+  const session = sessionOf(tools, moment);
+  const passwords = tools.credentials.current()?.replication ?? {};
+  // Who may follow has to have an account; a leader that was just born has none for anybody.
+  for (const member of step.members) {
+    const password = passwords[member];
+    if (password === undefined) throw new AppError('unavailable', `the replication account of ${member} is not known yet`);
+    await session.ensureReplicationAccount(member, password);
+  }
+  await session.allowDumps(step.members);
   return DONE;
 };
 
