@@ -58,7 +58,18 @@ export const DbSpec = z.object({
   /** Outside master of `role=slave`; user and password are sealed in `xcaas/db/<name>/upstream`. */
   upstream: z.object({ host: z.string(), port, tls: z.boolean().default(false), ours: serviceName.optional() }).optional(),
   /** Restored from: a backup of another database. */
-  origin: z.object({ from: serviceName, backup: z.string(), at: z.string().optional() }).optional(),
+  origin: z
+    .object({
+      from: serviceName,
+      backup: z.string(),
+      at: z.string().optional(),
+      /** Last transaction that it is to have. */
+      gtid: z.string().default(''),
+      store: z.string().default('volume'),
+      /** Folder of the other's history in that store. */
+      history: z.string().default(''),
+    })
+    .optional(),
   backup: BackupPlan.default(BackupPlan.parse({})),
   /** Failover and maintenance rest until then; the protocol goes on protecting acknowledged writes. */
   pausedUntil: z.string().optional(),
@@ -188,6 +199,18 @@ export const Credentials = z.object({
   users: z.record(z.string(), z.array(z.string()).min(1).max(2)),
   /** Account at the outside master of `role=slave`. */
   upstream: z.object({ user: z.string(), password: z.string() }).optional(),
+  /** Backups are encrypted with the first of them; older ones still open what they sealed. */
+  backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).optional(),
+  /** Of the store for backups, when it is an outside one. */
+  store: z.object({ user: z.string(), secret: z.string().optional() }).optional(),
+  /** Of the database that this one is restored from: what opens its backups, and what its members ask for. */
+  origin: z
+    .object({
+      peerSecret: z.string().optional(),
+      backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).default([]),
+      store: z.object({ user: z.string(), secret: z.string().optional() }).optional(),
+    })
+    .optional(),
 });
 export type Credentials = z.infer<typeof Credentials>;
 

@@ -161,6 +161,17 @@ describe('the archive', () => {
     expect(stretches(pieces())).toHaveLength(2);
   });
 
+  it('begins with the file in which the oldest full backup ends', async () => {
+    await write('adb-1', 1, [trx(1), trx(2)]);
+    await write('adb-1', 2, [trx(3), trx(4)], { server: 1, seq: 2 });
+    await write('adb-1', 3, [trx(5)], { server: 1, seq: 4 });
+    await archiver().turn({ ...role(1), since: 4 }, signal);
+    expect(shown()).toEqual(['1:4-5 tail']);
+    store.objects.clear();
+    await archiver().turn({ ...role(1), since: 3 }, signal);
+    expect(shown()).toEqual(['1:2-4 whole', '1:4-5 tail']);
+  });
+
   it('stops where it is not this member’s job, and a failing store loses nothing', async () => {
     const file = await write('adb-1', 1, [trx(1)]);
     const one = archiver();

@@ -35,6 +35,8 @@ export interface ArchiverOptions {
 export interface ArchiveRole {
   epoch: number;
   instance: string;
+  /** Sequence number of the oldest full backup's last transaction: what was before is of no use to anybody. */
+  since?: number;
 }
 
 export interface ArchiveState {
@@ -95,7 +97,10 @@ export function createArchiver(options: ArchiverOptions): Archiver {
   /** Where to go on: in the newest binlog whose beginning is archived, else with the oldest there is. */
   async function begin(role: ArchiveRole): Promise<Cursor | undefined> {
     const pieces = await archived();
-    const known = ({ from }: BinlogHead) => from.seq === 0 || pieces.some((piece) => holds(piece, from) || samePosition(piece.from, from));
+    const known = ({ from }: BinlogHead) => {
+      if (pieces.length === 0) return from.seq <= (role.since ?? 0);
+      return from.seq === 0 || pieces.some((piece) => holds(piece, from) || samePosition(piece.from, from));
+    };
     let oldest: BinlogHead | undefined;
     for (const path of (await listBinlogs(index)).reverse()) {
       const head = await readHead(path, domain);

@@ -3,7 +3,7 @@ import { endOf } from './binlog/piece.ts';
 import { lastBefore, type OpenObject, upToPosition } from './binlog/stream.ts';
 import type { Catalog } from './catalog.ts';
 import { type Link, onwardFrom, type Stretch, stretches } from './history.ts';
-import { formatPosition, type Position, parsePosition, samePosition } from './position.ts';
+import { BEGINNING, formatPosition, type Position, parsePosition, samePosition } from './position.ts';
 import type { BackupMarker } from './schema.ts';
 
 export type RestoreTarget =
@@ -11,8 +11,8 @@ export type RestoreTarget =
   | { kind: 'backup'; id: string }
   /** The data as it was at the moment: what was committed before it, and nothing else. */
   | { kind: 'time'; at: Date }
-  /** Up to and with a transaction. */
-  | { kind: 'gtid'; gtid: string }
+  /** Up to and with a transaction; from that backup, when one is named. */
+  | { kind: 'gtid'; gtid: string; id?: string }
   /** All there is. */
   | { kind: 'latest' };
 
@@ -54,11 +54,14 @@ export async function planRestore(catalog: Catalog, target: RestoreTarget, open:
         hint: `there is ${fulls.map(({ id }) => id).join(', ')}`,
       });
     }
-    const at = parsePosition(full.gtid);
+    // A data set of several domains has no one position, and none is needed where nothing is applied.
+    const at = positionOf(full) ?? BEGINNING;
     return { full, from: at, links: [], upTo: at, warning: undefined };
   }
   const found = stretches(pieces);
-  for (const full of [...fulls].reverse()) {
+  const wanted = target.kind === 'gtid' ? target.id : undefined;
+  const candidates = fulls.filter(({ id, gtid }) => (wanted === undefined || id === wanted) && isOnePosition(gtid));
+  for (const full of candidates.reverse()) {
     const upTo = await reach(full, found, target, open);
     if (upTo === undefined) continue;
     const from = parsePosition(full.gtid);
@@ -87,6 +90,15 @@ async function reach(full: BackupMarker, found: Stretch[], target: RestoreTarget
   return lastBefore(stretch.links, from, seconds, open);
 }
 
+/** @returns undefined for data of several GTID domains */
+function positionOf({ gtid }: BackupMarker): Position | undefined {
+  return isOnePosition(gtid) ? parsePosition(gtid) : undefined;
+}
+
+function isOnePosition(gtid: string): boolean {
+  return !gtid.includes(',');
+}
+
 function serverOf(piece: Link['piece'], { server, seq }: Position): boolean {
   return seq > piece.from.seq && piece.runs.findLast((run) => run.first <= seq)?.server === server;
 }
@@ -95,7 +107,8 @@ function serverOf(piece: Link['piece'], { server, seq }: Position): boolean {
 export function restoreWindows({ fulls, pieces }: Catalog): RestoreWindow[] {
   const found = stretches(pieces);
   const windows = fulls.map((full): RestoreWindow => {
-    const last = onwardFrom(found, parsePosition(full.gtid))?.links.at(-1)?.piece;
+    const position = positionOf(full);
+    const last = position && onwardFrom(found, position)?.links.at(-1)?.piece;
     return { from: full.at + 1, to: Math.max(full.at + 1, last?.ends ?? 0) };
   });
   const joined: RestoreWindow[] = [];

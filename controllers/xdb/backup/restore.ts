@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { AppError } from '#core/errors.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { binlogOf, type OpenObject } from './binlog/stream.ts';
 import { fullKeys, readCatalog } from './catalog.ts';
 import { type BackupKey, unpack } from './envelope.ts';
-import { formatPosition, parsePosition, samePosition } from './position.ts';
+import { formatPosition, samePosition } from './position.ts';
 import { replay } from './replay.ts';
 import { planRestore, type RestorePlan, type RestoreTarget } from './restore-plan.ts';
 import type { BackupMarker } from './schema.ts';
@@ -55,7 +57,14 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
     await scratch.kill();
     throw error;
   }
-  return { backup: plan.full.id, gtid: formatPosition(plan.upTo), warning: plan.warning };
+  await beginBinlogAt(scratchOptions.dataDir, plan);
+  return { backup: plan.full.id, gtid: formatPosition(plan.upTo) || plan.full.gtid, warning: plan.warning };
+}
+
+/** The engine's first binlog goes on in the numbering of the data, as after a copy (`engine/mariadb/clone.ts`). */
+async function beginBinlogAt(dataDir: string, plan: RestorePlan): Promise<void> {
+  const gtid = formatPosition(plan.upTo) || plan.full.gtid;
+  await writeFile(join(dataDir, 'binlog.state'), gtid === '' ? '' : `${gtid.replaceAll(',', '\n')}\n`, { mode: 0o660, flush: true });
 }
 
 /** @throws AppError `invalid` when the stored object is not what was written, found out at its end at the latest */
@@ -80,7 +89,7 @@ export async function loadFull(
     stored.destroy();
   }
   if (!checked.readableEnded) throw new AppError('invalid', `the backup ${full.id} holds more than was read of it`);
-  if (!samePosition(parsePosition(gtid), parsePosition(full.gtid))) {
+  if (gtid !== full.gtid) {
     throw new AppError('invalid', `the backup ${full.id} says that it is as of ${full.gtid}, and its data is as of ${gtid}`);
   }
 }

@@ -81,3 +81,32 @@ export const BackupRecord = z.object({
   deleting: z.string().optional(),
 });
 export type BackupRecord = z.infer<typeof BackupRecord>;
+
+/** What a member says of the archive that it keeps. */
+export const ArchiveStatus = z.object({
+  member: name,
+  /** Whether it archives now, and if not, why. */
+  active: z.boolean(),
+  sentence: z.string(),
+  /** Last archived transaction, and when it was committed. */
+  gtid: z.string().optional(),
+  time: z.string().optional(),
+  behindBytes: z.number().int(),
+});
+export type ArchiveStatus = z.infer<typeof ArchiveStatus>;
+
+/** What a restore is to come to, as an API says it. */
+export const RestoreWish = z
+  .object({ backup: backupId.optional(), at: z.iso.datetime({ offset: true }).optional(), gtid: z.string().optional() })
+  .refine((wish) => Object.values(wish).filter((value) => value !== undefined).length <= 1, 'give one of backup, at and gtid');
+export type RestoreWish = z.infer<typeof RestoreWish>;
+
+/** What it came to: enough to do it, whatever is archived or deleted meanwhile. */
+export const RestoreChoice = z.object({
+  backup: backupId,
+  gtid: z.string(),
+  store: z.string(),
+  history: z.string(),
+  warning: z.string().optional(),
+});
+export type RestoreChoice = z.infer<typeof RestoreChoice>;

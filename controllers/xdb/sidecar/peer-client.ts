@@ -1,6 +1,6 @@
 import { connect, type TLSSocket } from 'node:tls';
 import { AppError, messageOf } from '#core/errors.ts';
-import { Challenge, line, macOf, Position, readLine } from './peer-protocol.ts';
+import { type Ask, Challenge, line, macOf, Position, readLine } from './peer-protocol.ts';
 import { readTls, type TlsPaths } from './tls-files.ts';
 
 export interface PeerAddress {
@@ -22,18 +22,20 @@ export interface PeerClient {
   position(peer: PeerAddress, timeoutMs: number): Promise<Position>;
   /** @returns a connection on which the answer to `clone` comes, its head line first */
   clone(peer: PeerAddress, signal: AbortSignal): Promise<TLSSocket>;
+  /** @returns a connection on which something of its backup volume comes, its head line first */
+  store(peer: PeerAddress, object: NonNullable<Ask['object']>, signal: AbortSignal): Promise<TLSSocket>;
 }
 
 const CONNECT_MS = 3000;
 
 export function createPeerClient({ db, member, tls, secret }: PeerClientOptions): PeerClient {
-  async function ask(peer: PeerAddress, what: 'clone' | 'position', signal: AbortSignal): Promise<TLSSocket> {
+  async function ask(peer: PeerAddress, what: Ask['what'], signal: AbortSignal, object?: Ask['object']): Promise<TLSSocket> {
     const known = secret();
     if (known === undefined) throw new AppError('unavailable', 'the credentials of this database are not known here yet');
     const socket = await open(peer, await readTls(tls), signal);
     try {
       const { challenge } = await readLine(socket, Challenge, signal);
-      socket.write(line({ v: 1, what, member, mac: macOf(known, db, { what, member }, challenge) }));
+      socket.write(line({ v: 1, what, member, mac: macOf(known, db, { what, member }, challenge), object }));
       return socket;
     } catch (error) {
       socket.destroy();
@@ -52,6 +54,7 @@ export function createPeerClient({ db, member, tls, secret }: PeerClientOptions)
       }
     },
     clone: (peer, signal) => ask(peer, 'clone', AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS)])),
+    store: (peer, object, signal) => ask(peer, 'store', AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS)]), object),
   };
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import { messageOf } from '#core/errors.ts';
+import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
 import { Ask, line, macOf, type Position, readLine, sameMac } from './peer-protocol.ts';
@@ -16,6 +16,8 @@ export interface PeerServerOptions {
   position(): Promise<Position>;
   /** Serves a copy: writes the head line and the stream. */
   clone(socket: TLSSocket, member: string): Promise<void>;
+  /** Serves what is on the backup volume. */
+  store?(socket: TLSSocket, object: NonNullable<Ask['object']>): Promise<void>;
   log: Logger;
 }
 
@@ -56,7 +58,9 @@ export function startPeerServer(options: PeerServerOptions): { port(): number | 
       return;
     }
     if (ask.what === 'position') socket.end(line(await options.position()));
-    else await options.clone(socket, ask.member);
+    else if (ask.what === 'clone') await options.clone(socket, ask.member);
+    else if (ask.object !== undefined && options.store !== undefined) await options.store(socket, ask.object);
+    else throw new AppError('unavailable', 'this member does not serve that');
   }
 
   async function renew(): Promise<void> {

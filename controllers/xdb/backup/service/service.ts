@@ -1,0 +1,209 @@
+import { AppError, messageOf } from '#core/errors.ts';
+import { sleep } from '#core/sleep.ts';
+import { readCatalog } from '../catalog.ts';
+import { unpack } from '../envelope.ts';
+import { formatPosition } from '../position.ts';
+import { planRestore, type RestoreTarget, type RestoreWindow, restoreWindows } from '../restore-plan.ts';
+import { lastDue, scheduledId } from '../schedule.ts';
+import type { ArchiveStatus, BackupRecord, RestoreChoice, RestoreWish } from '../schema.ts';
+import type { BackupStore } from '../stores/store.ts';
+import { unionStore } from '../stores/union.ts';
+import { createArchiving } from './archiving.ts';
+import { assignments, nextJob } from './assign.ts';
+import { type BackupServiceDeps, DOMAIN } from './deps.ts';
+import { keepToPlan } from './keeping.ts';
+import { type Place, placeOf } from './place.ts';
+import { createBackupRecords } from './records.ts';
+import type { Situation } from './situation.ts';
+import { doDelete, doFull, doVerify, type Job } from './work.ts';
+
+export interface BackupService {
+  start(): void;
+  stop(): Promise<void>;
+  archive(): ArchiveStatus;
+  /** What this member is doing. */
+  job(): string | undefined;
+  /** @throws AppError `not_found`, `invalid` outside of what can be restored, naming it */
+  choose(wish: RestoreWish): Promise<RestoreChoice>;
+  windows(): Promise<RestoreWindow[]>;
+  /** This member's own backups, for other members. @throws AppError `unavailable` while they are not known */
+  own(): BackupStore;
+}
+
+/** Commits of about so many milliseconds, and of the time that storing takes, are lost with a host on which alone they are. */
+const ARCHIVE_MS = 3000;
+const JOBS_MS = 2000;
+const KEEPING_MS = 30 * 60_000;
+
+/** Backups of one member: it archives the binlog, does what records ask it for, and keeps to the plan. */
+export function createBackupService(deps: BackupServiceDeps): BackupService {
+  const { db, member, consul, credentials, situation, peers, paths, log, now = () => new Date() } = deps;
+  const records = createBackupRecords(consul, db);
+  const stopping = new AbortController();
+  const archiving = createArchiving(deps, placeNow);
+  /** Since when members have not been there, monotonic milliseconds. */
+  const absent = new Map<string, number>();
+  let place: { key: string; place: Place } | undefined;
+  let known: BackupRecord[] = [];
+  let running: { id: string; what: string; sentence: string } | undefined;
+  let keptAt = Number.NEGATIVE_INFINITY;
+  let checkedAt = 0;
+  let loops: Promise<unknown> = Promise.resolve();
+
+  /** @throws AppError `invalid` when what the specification says of the store cannot be used */
+  function placeNow({ spec }: Pick<Situation, 'spec'>): Place {
+    const secrets = credentials();
+    const key = JSON.stringify([spec.created, spec.backup.store, secrets?.store, secrets?.backupKeys]);
+    if (place?.key !== key) place = { key, place: placeOf(spec, secrets, paths.volume) };
+    return place.place;
+  }
+
+  function expectPlace(): Place {
+    const present = situation();
+    if (present === undefined && place !== undefined) return place.place;
+    if (present === undefined) throw new AppError('unavailable', 'this member does not know its database yet');
+    return placeNow(present);
+  }
+
+  /** The place with everything that can be read from here. */
+  function readable(): Place {
+    const here = expectPlace();
+    if (!here.perMember) return here;
+    const missing = (store: BackupStore, error: unknown) =>
+      log.warn({ store: store.name, err: messageOf(error) }, 'backups of another member cannot be read');
+    return { ...here, store: unionStore(here.store, peers, missing) };
+  }
+
+  async function jobsTurn(): Promise<void> {
+    known = (await records.list()).map(({ value }) => value);
+    const present = situation();
+    if (present === undefined) return;
+    await askForWhatIsDue(present);
+    if (present.leads) await assign(present);
+    await settleOwn();
+    const next = running === undefined ? nextJob(known, member) : undefined;
+    if (next !== undefined) begin(next.job, next.record, present);
+    const here = placeNow(present);
+    if (performance.now() - keptAt >= KEEPING_MS && present.faithful && (here.perMember || present.leads)) {
+      keptAt = performance.now();
+      await keepToPlan(deps, { place: here, known, records, keep: present.spec.backup.keep, busy: running?.id });
+    }
+  }
+
+  /** Every member does this; the record can be made only once. */
+  async function askForWhatIsDue({ spec }: Situation): Promise<void> {
+    const { schedule } = spec.backup;
+    const time = now();
+    if (schedule === undefined || Date.parse(spec.pausedUntil ?? '') > time.getTime()) return;
+    const made = known.filter(({ by }) => by === 'schedule').map(({ created }) => Date.parse(created));
+    const due = lastDue(schedule, new Date(Math.max(checkedAt, Date.parse(spec.created ?? '') || 0, ...made)), time);
+    checkedAt = time.getTime();
+    if (due === undefined) return;
+    const id = scheduledId(db, due);
+    const { shown } = placeNow({ spec });
+    await records.create({
+      v: 1,
+      id,
+      db,
+      kind: 'full',
+      by: 'schedule',
+      state: 'asked',
+      created: due.toISOString(),
+      bytes: 0,
+      store: shown,
+    });
+  }
+
+  async function assign(present: Situation): Promise<void> {
+    const time = performance.now();
+    for (const { member: id } of known) {
+      if (id === undefined) continue;
+      if (present.present.includes(id)) absent.delete(id);
+      else if (!absent.has(id)) absent.set(id, time);
+    }
+    const absentMs = (id: string) => time - (absent.get(id) ?? time);
+    for (const step of assignments(known, present, { me: member, perMember: placeNow(present).perMember, absentMs })) {
+      log.info({ backup: step.id, sentence: step.sentence }, 'backups');
+      if (step.do === 'forget') await records.remove(step.id);
+      else if (step.do === 'give') await records.change(step.id, (record) => ({ ...record, member: step.member }));
+      else if (step.do === 'fail') await records.change(step.id, (record) => ({ ...record, state: 'failed', error: step.error }));
+      else await records.change(step.id, (record) => verifyFailed(record, step.error));
+    }
+  }
+
+  /** What an earlier life of this sidecar had begun. */
+  async function settleOwn(): Promise<void> {
+    const error = 'the sidecar was started anew meanwhile';
+    for (const { id, member: by, state, verify } of known) {
+      if (by !== member || running?.id === id) continue;
+      if (state === 'running') await records.change(id, (record) => ({ ...record, state: 'failed', error }));
+      if (verify?.state === 'running') await records.change(id, (record) => verifyFailed(record, error));
+    }
+  }
+
+  function begin(what: 'full' | 'verify' | 'delete', record: BackupRecord, present: Situation): void {
+    const { id } = record;
+    running = { id, what, sentence: 'it begins' };
+    const job: Job = {
+      ...{ record, records, place: placeNow(present), engineVersion: present.engineVersion, signal: stopping.signal },
+      progress(sentence) {
+        if (running !== undefined) running.sentence = sentence;
+      },
+    };
+    const doing = what === 'full' ? doFull(deps, job) : what === 'verify' ? doVerify(deps, job, readable().store) : doDelete(deps, job);
+    void doing
+      .catch((error: unknown) => log.warn({ backup: id, job: what, err: messageOf(error) }, 'a job of backups failed'))
+      .finally(() => {
+        running = undefined;
+        // A backup more may make another one too many.
+        if (what === 'full') keptAt = Number.NEGATIVE_INFINITY;
+      });
+  }
+
+  async function repeat(everyMs: number, turn: () => Promise<void>, onError: (sentence: string) => void): Promise<void> {
+    let complaint = '';
+    while (!stopping.signal.aborted) {
+      try {
+        await turn();
+        complaint = '';
+      } catch (error) {
+        const text = messageOf(error);
+        onError(text);
+        if (text !== complaint && !stopping.signal.aborted) log.warn({ err: text }, 'backups');
+        complaint = text;
+      }
+      await sleep(everyMs, stopping.signal);
+    }
+  }
+
+  return {
+    start() {
+      const archive = repeat(ARCHIVE_MS, () => archiving.turn(known, stopping.signal), archiving.failed);
+      loops = Promise.all([archive, repeat(JOBS_MS, jobsTurn, () => undefined)]);
+    },
+    async stop() {
+      stopping.abort();
+      await loops;
+    },
+    archive: archiving.status,
+    job: () => running && `${running.what} ${running.id}: ${running.sentence}`,
+    async choose(wish) {
+      const { store, keyOf, shown, history } = readable();
+      const plan = await planRestore(await readCatalog(store), targetOf(wish), async (key) => unpack(await store.get(key), keyOf));
+      const gtid = formatPosition(plan.upTo, DOMAIN) || plan.full.gtid;
+      return { backup: plan.full.id, gtid, store: shown, history, ...(plan.warning === undefined ? {} : { warning: plan.warning }) };
+    },
+    windows: async () => restoreWindows(await readCatalog(readable().store)),
+    own: () => expectPlace().store,
+  };
+}
+
+function verifyFailed(record: BackupRecord, sentence: string): BackupRecord | undefined {
+  return record.verify && { ...record, verify: { ...record.verify, state: 'failed', sentence } };
+}
+
+export function targetOf({ backup, at, gtid }: RestoreWish): RestoreTarget {
+  if (backup !== undefined) return { kind: 'backup', id: backup };
+  if (at !== undefined) return { kind: 'time', at: new Date(at) };
+  return gtid === undefined ? { kind: 'latest' } : { kind: 'gtid', gtid };
+}
