@@ -82,9 +82,8 @@ export async function kill(sql: Sql, statement: string): Promise<void> {
 }
 
 /**
- * Makes sure that a member has an account to receive with. A new one is locked: who may receive is decided by {@link allowDumps} alone.
- *
- * @param sql of the writer: it goes into the binlog, waits for its acknowledgement like any commit, and is refused while the engine is read-only
+ * Makes sure that a member has an account to receive with. A new one is locked: who may receive is decided by {@link allowDumps} alone. The binlog says nothing of it, so
+ * that it can be done before an engine is open, and while it follows an outside master.
  */
 export async function ensureReplicationAccount(sql: Sql, member: string, password: string): Promise<void> {
   const user = replicationAccount(member);
@@ -101,9 +100,4 @@ export async function ensureReplicationAccount(sql: Sql, member: string, passwor
   } else if (rows[0].hash !== hash) {
     await sql.query(`ALTER USER ${name} ${identified}`);
   }
-}
-
-/** Removes the account of a member that is no more. */
-export async function dropReplicationAccount(sql: Sql, member: string): Promise<void> {
-  await sql.query(`DROP USER IF EXISTS ${identifier(replicationAccount(member))}@'%'`);
 }

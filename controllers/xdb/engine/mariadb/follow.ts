@@ -88,7 +88,7 @@ export async function follow(
         'MASTER_SSL = 1, MASTER_SSL_CA = ?, MASTER_SSL_VERIFY_SERVER_CERT = 0';
   await sql.query(
     `CHANGE MASTER TO MASTER_HOST = ?, MASTER_PORT = ?, MASTER_USER = ?, MASTER_PASSWORD = ?, MASTER_USE_GTID = slave_pos,
-     MASTER_CONNECT_RETRY = 1, MASTER_RETRY_COUNT = 0, MASTER_HEARTBEAT_PERIOD = 1, MASTER_DELAY = ?, ${tls}`,
+     MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1, MASTER_DELAY = ?, ${tls}`,
     [host, port, user, password, delaySeconds, ...(caFile === undefined ? [] : [caFile])],
   );
   await sql.query('START SLAVE');

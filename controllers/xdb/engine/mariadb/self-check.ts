@@ -4,7 +4,7 @@ import { SAFETY } from './start-options.ts';
 
 /** Said by the engine in other words, or said to be only whether it is on. */
 const SHOWN: Readonly<Record<string, string>> = { log_bin: 'ON', innodb_flush_log_at_trx_commit: '1' };
-const NOT_SHOWN = ['relay_log'];
+const NOT_SHOWN = ['relay_log', 'master_retry_count', 'skip_slave_start'];
 
 /**
  * Whether what the protocol stands on is in force: an engine that was started by somebody else, or changed since, must not be taken for one of ours.
@@ -19,7 +19,6 @@ export async function checkSettings(sql: Sql): Promise<void> {
   for (const [name, value] of wanted) {
     const expected = SHOWN[name] ?? value;
     const found = values.get(name);
-    if (found === undefined && name === 'skip_slave_start') continue;
     if (found?.toLowerCase() !== expected.toLowerCase()) {
       throw new AppError('config_rejected', `the engine runs with ${name}=${found ?? 'nothing'} instead of ${expected}`, {
         hint: 'it was not started by the sidecar, or changed since; db restart NAME',

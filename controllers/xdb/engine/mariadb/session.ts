@@ -1,6 +1,6 @@
 import { AppError } from '#core/errors.ts';
 import type { EngineSession } from '#xdb/engine/engine.ts';
-import { allowDumps } from './accounts.ts';
+import { allowDumps, ensureReplicationAccount } from './accounts.ts';
 import { applyParameters } from './apply-parameters.ts';
 import { compareWith } from './compare.ts';
 import { connectLocal } from './connect.ts';
@@ -47,6 +47,7 @@ export async function openSession(setting: Setting, relay: RelayLog, timeoutMs: 
       setReadOnly: (on, limitMs) => setReadOnly(sql, on, limitMs),
       setSemiSyncMaster: (on) => set(sql, 'rpl_semi_sync_master_enabled', on),
       setSemiSyncSlave: (on) => set(sql, 'rpl_semi_sync_slave_enabled', on),
+      ensureReplicationAccount: (member, password) => ensureReplicationAccount(sql, member, password),
       allowDumps: (members) => allowDumps(sql, members, ALLOW_MS),
       killUsers: () => killUsers(sql),
       stopReceiving: () => stopReceiving(sql),

@@ -15,6 +15,8 @@ export const SAFETY: Readonly<Record<string, string>> = {
   innodb_flush_log_at_trx_commit: '1',
   innodb_doublewrite: 'ON',
   sync_relay_log: '1',
+  // A master that is away is asked for until it is back.
+  master_retry_count: '0',
   relay_log_recovery: 'OFF',
   relay_log_purge: 'ON',
   gtid_strict_mode: 'ON',
