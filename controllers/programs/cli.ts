@@ -1,9 +1,6 @@
-import { dbCommands } from '#cli/commands/db.ts';
-import { dbChangeCommands } from '#cli/commands/db-changes.ts';
-import { dbConnectCommands } from '#cli/commands/db-connect.ts';
 import { demoCommands } from '#cli/commands/demo.ts';
 import { lbCommands } from '#cli/commands/lb.ts';
-import { notBuiltCommands } from '#cli/commands/not-built.ts';
+import { notBuiltCommands, notOfferedDbCommands } from '#cli/commands/not-built.ts';
 import { xcaasCommands } from '#cli/commands/xcaas.ts';
 import { runCli } from '#cli/main.ts';
 
@@ -14,13 +11,5 @@ process.exitCode = await runCli({
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  commands: [
-    ...xcaasCommands,
-    ...lbCommands,
-    ...dbCommands,
-    ...dbChangeCommands,
-    ...dbConnectCommands,
-    ...demoCommands,
-    ...notBuiltCommands,
-  ],
+  commands: [...xcaasCommands, ...lbCommands, ...demoCommands, ...notOfferedDbCommands, ...notBuiltCommands],
 });
