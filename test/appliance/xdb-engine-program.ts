@@ -88,7 +88,8 @@ const here = {
   async users(operation: keyof typeof users, ...args: unknown[]) {
     const sql = await engine.connectWriter({ timeoutMs: 2000 });
     try {
-      return await (users[operation] as (...all: unknown[]) => Promise<unknown>)(sql, ...args);
+      const operations: Record<string, unknown> = { ...users };
+      return await (operations[operation] as (...all: unknown[]) => Promise<unknown>)(sql, ...args);
     } finally {
       sql.close();
     }

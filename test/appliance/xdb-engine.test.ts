@@ -1,18 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sleep } from '#core/sleep.ts';
-import {
-  caughtUp,
-  connected,
-  copyTo,
-  insert,
-  type Lab,
-  makePair,
-  type Pair,
-  passwordOf,
-  startLab,
-  texts,
-  within,
-} from './xdb-engine-lab.ts';
+import { caughtUp, type Lab, makePair, type Pair, startLab } from './xdb-engine-lab.ts';
 
 describe('a pair of MariaDB engines', () => {
   let lab: Lab;

@@ -2,7 +2,16 @@ import { decide } from '#xdb/protocol/decide.ts';
 import { after } from '#xdb/protocol/memory.ts';
 import { codeOf, NOTHING } from '#xdb/protocol/model/codes.ts';
 import * as f from '#xdb/protocol/model/layout.ts';
-import { BUDGETS, type Guards, type Local, type Memory, type Outcome, type Records, type RunningEngine, type Step } from '#xdb/protocol/types.ts';
+import {
+  BUDGETS,
+  type Guards,
+  type Local,
+  type Memory,
+  type Outcome,
+  type Records,
+  type RunningEngine,
+  type Step,
+} from '#xdb/protocol/types.ts';
 
 /**
  * The sidecar of the model: the very functions `decide` and `after`, asked about every situation once. A situation is what a member of the model can see, spelled
@@ -175,7 +184,10 @@ function recordsOf(s: f.State, member: number): Records {
       },
     },
     data: {
-      [ME]: { index: DATA_INDEX + 1, value: { v: 1, gen: 'mine', boot: s[m + f.BOOT] === 1 ? INSTANCE : 'before', ready: ready(s[m + f.READY]!) } },
+      [ME]: {
+        index: DATA_INDEX + 1,
+        value: { v: 1, gen: 'mine', boot: s[m + f.BOOT] === 1 ? INSTANCE : 'before', ready: ready(s[m + f.READY]!) },
+      },
       [OTHER]: { index: DATA_INDEX, value: { v: 1, gen: 'theirs', boot: 'theirs', ready: ready(s[o + f.READY]!) } },
     },
     lockHolder: leader.id,
@@ -269,7 +281,8 @@ const memoryOf = (s: f.State, m: number): Memory => ({
         },
   stoppedReceiving: s[m + f.STOPPED] === 1 ? EPOCH : undefined,
   forgotten: s[m + f.FORGOTTEN] === 1 ? EPOCH : undefined,
-  compared: s[m + f.COMPARED] === 0 ? undefined : { gen: 'theirs', epoch: EPOCH, result: s[m + f.COMPARED] === 1 ? 'contained' : 'diverged' },
+  compared:
+    s[m + f.COMPARED] === 0 ? undefined : { gen: 'theirs', epoch: EPOCH, result: s[m + f.COMPARED] === 1 ? 'contained' : 'diverged' },
   usersKilled: undefined,
   blockRefused: undefined,
   lockRefused: false,

@@ -133,7 +133,8 @@ function createStore() {
       let slot = hash(packed, 0);
       for (let entry = table[slot]!; entry !== 0; entry = table[slot]!) {
         const at = (entry - 1) * f.WORDS;
-        if (words[at] === packed[0] && words[at + 1] === packed[1] && words[at + 2] === packed[2] && words[at + 3] === packed[3]) return entry - 1;
+        if (words[at] === packed[0] && words[at + 1] === packed[1] && words[at + 2] === packed[2] && words[at + 3] === packed[3])
+          return entry - 1;
         slot = (slot + 1) & mask;
       }
       const number = size++;

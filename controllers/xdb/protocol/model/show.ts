@@ -4,7 +4,9 @@ import type { World } from '#xdb/protocol/model/world.ts';
 
 /** One line that shows a state: the record, then both members with their logs (`!` = a client heard OK, `?` = one waits). */
 export function show(s: f.State): string {
-  const flags = [s[f.SYNC] === 1 ? 'sync B' : '', s[f.CAND] === 1 ? 'cand B' : '', s[f.PREV] === 1 ? 'prev B' : ''].filter((text) => text !== '');
+  const flags = [s[f.SYNC] === 1 ? 'sync B' : '', s[f.CAND] === 1 ? 'cand B' : '', s[f.PREV] === 1 ? 'prev B' : ''].filter(
+    (text) => text !== '',
+  );
   const record = `A leads${flags.length === 0 ? '' : `, ${flags.join(', ')}`}${s[f.PROMOTING] === 1 ? ', promoting' : ''}`;
   return [record, member(s, 0), member(s, 1)].join(' | ');
 }
@@ -52,7 +54,8 @@ export function trace(world: World, found: Found, to: number): string[] {
     let label: string | undefined;
     world.expand(state, (next, text, who) => {
       f.pack(next, packed, 0);
-      if (label === undefined && packed.every((word, index) => word === found.words[wanted + index])) label = `${who === 0 ? 'A' : 'B'} ${text}`;
+      if (label === undefined && packed.every((word, index) => word === found.words[wanted + index]))
+        label = `${who === 0 ? 'A' : 'B'} ${text}`;
     });
     at(numbers[k]!);
     lines.push(`${String(k).padStart(4)} ${label}`, `       ${show(state)}`);

@@ -116,7 +116,8 @@ export function createWorld(options: WorldOptions): World {
     const requests = t[o + f.REQUESTS]!;
     // Written with the generation of that moment; one that names data that are gone is of no use.
     if (!guards.candidateUnchanged) t[o + f.REQUESTS] = t[o + f.REQUESTS]! & ~c.REQUEST[c.WRITE_SYNC]!;
-    if ((requests & c.REQUEST[c.WRITE_CAND]!) !== 0) t[o + f.REQUESTS] = (t[o + f.REQUESTS]! & ~c.REQUEST[c.WRITE_CAND]!) | c.REQUEST_CAND_GONE;
+    if ((requests & c.REQUEST[c.WRITE_CAND]!) !== 0)
+      t[o + f.REQUESTS] = (t[o + f.REQUESTS]! & ~c.REQUEST[c.WRITE_CAND]!) | c.REQUEST_CAND_GONE;
   };
   const up = (m: number, semiSync: number): void => {
     t[m + f.ENGINE] = 1;
@@ -262,7 +263,8 @@ export function createWorld(options: WorldOptions): World {
     if (from[m + f.CONNECTED] === 1 && from[o + f.ENGINE] === 1 && from[m + f.LEN]! < from[o + f.LEN]!) {
       begin();
       const length = from[m + f.LEN]!;
-      for (let k = 0; k < length; k++) if (from[m + f.LOG + k] !== from[o + f.LOG + k]) wrong = 'I5: a slave streams from a master with another history';
+      for (let k = 0; k < length; k++)
+        if (from[m + f.LOG + k] !== from[o + f.LOG + k]) wrong = 'I5: a slave streams from a master with another history';
       t[m + f.LOG + length] = from[o + f.LOG + length]!;
       t[m + f.LEN] = length + 1;
       t[m + f.DRAINED] = 0;
@@ -400,7 +402,8 @@ export function createWorld(options: WorldOptions): World {
 
   /** A step that was decided. */
   const resolve = (member: number, m: number, o: number, code: number): void => {
-    const late = code <= c.FORGET && (code < c.STOP || (code === c.FORGET && options.strays !== 'start_slave') || options.lateCommands === true);
+    const late =
+      code <= c.FORGET && (code < c.STOP || (code === c.FORGET && options.strays !== 'start_slave') || options.lateCommands === true);
     const name = NAMES[code] ?? '';
     if (late) {
       begin();
