@@ -13,6 +13,7 @@ import { requireTokens } from '#api/auth.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { containerRoutes } from '#api/routes/containers.ts';
 import { dbChangeRoutes } from '#api/routes/db-changes.ts';
+import { dbUserRoutes } from '#api/routes/db-users.ts';
 import { dbRoutes } from '#api/routes/dbs.ts';
 import { eventRoutes } from '#api/routes/events.ts';
 import { lbChangeRoutes } from '#api/routes/lb-changes.ts';
@@ -96,6 +97,7 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
   await root.register(lbChangeRoutes, deps);
   await root.register(dbRoutes, deps);
   await root.register(dbChangeRoutes, deps);
+  await root.register(dbUserRoutes, deps);
 }
 
 function asAppError(error: FastifyError): AppError {

@@ -1,9 +1,11 @@
 import { Socket } from 'node:net';
+import { join } from 'node:path';
 import process from 'node:process';
 import { messageOf, toAppError } from '#core/errors.ts';
 import { createLogger } from '#core/log.ts';
 import { createTcpDriver } from '#tcp/driver.ts';
 import { createMariadb } from '#xdb/engine/mariadb/engine.ts';
+import { createUserAdmin } from '#xdb/engine/mariadb/user-admin.ts';
 import { readConfig, XDB_PORTS } from '#xdb/sidecar/config.ts';
 import { type Sidecar, startSidecar } from '#xdb/sidecar/sidecar.ts';
 import { createSupervisor } from '#xdb/sidecar/supervisor.ts';
@@ -47,12 +49,17 @@ try {
     config,
     log,
     tcp: createTcpDriver({ runtimeSocket: haproxySocket, masterSocket: haproxyMaster, stateDir: haproxyState, log }),
-    engine: (agentPassword) =>
+    engine(agentPassword) {
+      const extra = { host: '127.0.0.1', port: XDB_PORTS.extra };
+      const engine = createMariadb({ dataDir: config.paths.data, socketPath: config.paths.engineSocket, extra, agentPassword, log });
+      return { engine, users: createUserAdmin(engine) };
+    },
+    engineAt: (dataDir) =>
       createMariadb({
-        dataDir: config.paths.data,
-        socketPath: config.paths.engineSocket,
-        extra: { host: '127.0.0.1', port: XDB_PORTS.extra },
-        agentPassword,
+        dataDir,
+        socketPath: join(dataDir, 'engine.sock'),
+        extra: { host: '127.0.0.1', port: 0 },
+        agentPassword: () => undefined,
         log,
       }),
     connectSupervisor: (onEvent) =>

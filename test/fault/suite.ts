@@ -10,7 +10,7 @@ import { CREATE_TABLES } from '#test/history/tables.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
 import { type Clients, createClients } from './clients.ts';
-import { createDisks, type Disks } from './disks.ts';
+import { createDisks } from './disks.ts';
 import { FAILPOINTS_FILE } from './faults/failpoints.ts';
 import { describeRun, type FaultResult, type RunResult } from './results.ts';
 import { createRunner, isWhole, type Runner } from './runner.ts';
@@ -51,7 +51,13 @@ export async function startSuite({ seed, guards = '', db = 'adb' }: SuiteOptions
   let clients: Clients | undefined;
   try {
     const image = await testImage(pool, guards);
-    const world = await makeDatabase(pool, { db, image, disks });
+    const world = createWorld({ pool, db, disks });
+    try {
+      await makeDatabase(world, image);
+    } catch (error) {
+      say(`see ${await diagnose(world, { folder: join(folder, 'create'), journals })}`);
+      throw error;
+    }
     clients = await startClients(world, { journals, seed });
     const runner = createRunner({ world, clients, say });
     const result: RunResult = { seed, started: new Date().toISOString(), seconds: 0, faults: [] };
@@ -96,10 +102,10 @@ interface DbUrl {
   database: string;
 }
 
-async function makeDatabase(pool: Pool, { db, image, disks }: { db: string; image: string; disks: Disks }): Promise<World> {
+async function makeDatabase(world: World, image: string): Promise<void> {
+  const { pool, db } = world;
   const size = ['--cpu', '0', '--memory', '1', '--disk', '6'];
   await pool.json(['db', 'create', '-d', db, '--image', image, ...size, '--publish', String(PORT)], { timeoutMs: 300_000 });
-  const world = createWorld({ pool, db, disks });
   const whole = await waitFor(async () => (isWhole(await world.status()) ? true : undefined), { timeoutMs: 180_000, intervalMs: 500 });
   if (!whole) throw new AppError('timeout', `${db} did not become whole: ${JSON.stringify(await world.status())}`);
   const { master } = await world.roles();
@@ -107,7 +113,6 @@ async function makeDatabase(pool: Pool, { db, image, disks }: { db: string; imag
   for (const text of CREATE_TABLES) await world.sql(master)(text);
   // Users do not see the heartbeat; this suite's clients read the epoch inside their transactions.
   await world.sql(master)(`GRANT SELECT ON xcaas.heartbeat TO '${user}'@'%'`);
-  return world;
 }
 
 /** One client where users' containers are, which resolves the name anew each time; one outside, through the published ports. */

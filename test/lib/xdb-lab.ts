@@ -25,6 +25,8 @@ export interface XdbLab {
   readonly server: TestConsul;
   readonly credentials: Credentials;
   readonly network: string;
+  /** Of the pool that its members belong to. */
+  readonly ca: KeyPair;
   /** @param env more for its environment, fail points for instance */
   member(id: string, options?: { env?: Record<string, string>; args?: readonly string[] }): Promise<XdbMember>;
   sync(): Promise<SyncRecord | undefined>;
@@ -46,7 +48,7 @@ export interface XdbMember {
   connect(port?: number): Promise<Connection>;
   /** Rows of one statement on a connection of its own. */
   sql<T extends object = Record<string, unknown>>(statement: string, port?: number): Promise<T[]>;
-  /** By the engine's own socket, as its administrator. */
+  /** By the engine's own socket, with all rights. */
   local(statement: string): Promise<string>;
   exec(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
   /** Pids inside, of the program of this name. */
@@ -75,13 +77,17 @@ export interface LabOptions {
   db?: string;
   members?: readonly string[];
   spec?: Partial<DbSpec>;
+  /** Another database of the same pool: its Consul, network and CA. */
+  beside?: XdbLab;
+  secrets?: Partial<Credentials>;
 }
 
-export async function startXdbLab({ db = 'adb', members = ['adb-1', 'adb-2'], spec = {} }: LabOptions = {}): Promise<XdbLab> {
+export async function startXdbLab(options: LabOptions = {}): Promise<XdbLab> {
+  const { db = 'adb', members = ['adb-1', 'adb-2'], spec = {}, beside, secrets = {} } = options;
   const folder = await mkdtemp(join(tmpdir(), 'xdbl-'));
   await chmod(folder, 0o755);
   const suffix = folder.slice(-6).toLowerCase();
-  const network = `xcaas-test-xdb-${suffix}`;
+  const network = beside?.network ?? `xcaas-test-xdb-${suffix}`;
   const keys = dbKeys(db);
   const made: XdbMember[] = [];
   const cleanups: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
@@ -91,19 +97,22 @@ export async function startXdbLab({ db = 'adb', members = ['adb-1', 'adb-2'], sp
   };
   try {
     const [image, bundle] = await Promise.all([xdbStage('member'), bundleSidecar(folder)]);
-    await docker('network', 'create', '--label', 'xcaas.test=xdb', network);
-    cleanups.push(() => run('docker', ['network', 'rm', '--force', network]));
-    const server = await startConsul({ config: { unix_sockets: { mode: '0666' } } });
-    cleanups.push(() => server.stop());
+    if (beside === undefined) {
+      await docker('network', 'create', '--label', 'xcaas.test=xdb', network);
+      cleanups.push(() => run('docker', ['network', 'rm', '--force', network]));
+    }
+    const server = beside?.server ?? (await startConsul({ config: { unix_sockets: { mode: '0666' } } }));
+    if (beside === undefined) cleanups.push(() => server.stop());
     await chmod(dirname(server.socketPath), 0o755);
     const consul = createConsul({ socketPath: server.socketPath, token: server.token });
     cleanups.push(async () => consul.close());
-    const ca = await createCa('test');
+    const ca = beside?.ca ?? (await createCa('test'));
     const password = () => randomBytes(12).toString('hex');
     const credentials: Credentials = {
       agent: password(),
       replication: Object.fromEntries(members.map((id) => [id, password()])),
       users: { [db]: [password()] },
+      ...secrets,
     };
     const full = (change: Partial<DbSpec> = {}) =>
       DbSpec.parse({
@@ -116,9 +125,24 @@ export async function startXdbLab({ db = 'adb', members = ['adb-1', 'adb-2'], sp
     await consul.kv.put(keys.birth, JSON.stringify(BirthRecord.parse({ v: 1, member: members[0], done: false })));
 
     return {
-      ...{ db, consul, server, credentials, network, stop },
+      ...{ db, consul, server, credentials, network, ca, stop },
       async member(id, { env = {}, args = [] } = {}) {
-        const member = await startMember({ id, db, folder, suffix, network, image, bundle, consul, server, credentials, ca, env, args });
+        const member = await startMember({
+          id,
+          db,
+          folder,
+          suffix,
+          network,
+          image,
+          bundle,
+          consul,
+          server,
+          credentials,
+          ca,
+          env,
+          args,
+          origin: spec.origin?.from,
+        });
         made.push(member);
         return member;
       },
@@ -171,6 +195,8 @@ interface MemberParts {
   ca: KeyPair;
   env: Record<string, string>;
   args: readonly string[];
+  /** Database that this one is restored from. */
+  origin: string | undefined;
 }
 
 async function startMember(parts: MemberParts): Promise<XdbMember> {
@@ -182,7 +208,7 @@ async function startMember(parts: MemberParts): Promise<XdbMember> {
   }
   const { cert, key } = await issuePair({ ca, cn: id, role: 'member', addresses: [], dnsNames: [id, db] });
   const secrets = {
-    consul_token: await tokenOf(consul, db, id),
+    consul_token: await tokenOf(consul, db, id, parts.origin),
     'credentials.json': JSON.stringify(credentials),
     'ca.pem': ca.cert,
     'server.pem': cert,
@@ -235,7 +261,6 @@ function memberOf({
     async connect(port = 3306) {
       const connection = await createConnection({
         ...{ host: await member.address(), port, user: db, password: credentials.users[db]?.[0], database: db, connectTimeout: 3000 },
-        ...{ supportBigNumbers: true, bigNumberStrings: true },
       });
       connection.on('error', () => undefined);
       return connection;
@@ -250,7 +275,7 @@ function memberOf({
       }
     },
     async local(statement) {
-      const { code, stdout, stderr } = await member.exec('mariadb', '-uroot', '-N', '-B', '-e', statement);
+      const { code, stdout, stderr } = await member.exec('mariadb', '--user=xcaas_agent', '-N', '-B', '-e', statement);
       if (code !== 0) throw new Error(`${id}: ${stderr}`);
       return stdout.trim();
     },
@@ -263,7 +288,7 @@ function memberOf({
     async signal(name, signal) {
       const pids = await member.pids(name);
       if (pids.length === 0) throw new Error(`${id} has no ${name}`);
-      await docker('exec', container, 'kill', `-${signal}`, ...pids.map(String));
+      await docker('exec', container, 'sh', '-c', `kill -${signal} ${pids.join(' ')}`);
     },
     async kill() {
       await docker('kill', container);
@@ -286,11 +311,11 @@ function memberOf({
 }
 
 /** As the controller gives it. */
-async function tokenOf(consul: ConsulClient, db: string, member: string): Promise<string> {
+async function tokenOf(consul: ConsulClient, db: string, member: string, origin: string | undefined): Promise<string> {
   const keys = dbKeys(db);
   const rules = memberRules({
     node: 'test',
-    read: [keys.base],
+    read: [keys.base, ...(origin === undefined ? [] : [dbKeys(origin).membersPrefix])],
     write: [
       keys.sync,
       keys.leader,

@@ -165,3 +165,16 @@ export interface Engine {
   /** Order of two positions of one history; undefined when neither contains the other. */
   compare(a: Gtid, b: Gtid): -1 | 0 | 1 | undefined;
 }
+
+/** Users and databases of the user's, on a member that takes writes. Each call writes as users do: it waits for its acknowledgement, and is refused while the engine is read-only. */
+export interface UserAdmin {
+  listUsers(): Promise<{ name: string; databases: string[]; passwords: number }[]>;
+  /** Makes a user, or brings one to these passwords and databases. @param passwords one or two, the newest first */
+  ensureUser(name: string, passwords: readonly string[], databases: readonly string[]): Promise<void>;
+  /** @throws AppError `not_found` naming who exists */
+  dropUser(name: string): Promise<void>;
+  listDatabases(): Promise<{ name: string; bytes: number; tables: number }[]>;
+  createDatabase(name: string): Promise<void>;
+  /** With all that is in it. @throws AppError `not_found` naming what exists */
+  dropDatabase(name: string): Promise<void>;
+}

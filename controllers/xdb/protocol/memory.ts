@@ -9,6 +9,7 @@ export const forgetful = (instance?: string): Memory => ({
   back: undefined,
   stoppedReceiving: undefined,
   forgotten: undefined,
+  withdrawn: undefined,
   compared: undefined,
   usersKilled: undefined,
   blockRefused: undefined,
@@ -30,8 +31,9 @@ export const memoryOf = (memory: Memory, instance: string | undefined): Memory =
 export function after(memory: Memory, step: Step, outcome: Outcome, instance: string | undefined, guards: Guards = GUARDS): Memory {
   const now = memoryOf(memory, instance);
   switch (step.do) {
-    case 'wait':
     case 'publish':
+      return { ...now, withdrawn: undefined };
+    case 'wait':
     case 'move':
     case 'mark_master':
       return now;
@@ -54,7 +56,7 @@ export function after(memory: Memory, step: Step, outcome: Outcome, instance: st
 
 function afterWrite(memory: Memory, step: Extract<Step, { do: 'write' }>, outcome: Outcome, guards: Guards): Memory {
   const confirmed = outcome.is === 'done' ? outcome.index : undefined;
-  const next: Memory = { ...memory, noneIndex: undefined, back: undefined };
+  const next: Memory = { ...memory, noneIndex: undefined, back: undefined, withdrawn: undefined };
   const { cand } = step.write.next;
   const { checkData, at } = step.write;
   switch (step.rule) {
@@ -63,6 +65,8 @@ function afterWrite(memory: Memory, step: Extract<Step, { do: 'write' }>, outcom
     case 'birth':
       if (outcome.is === 'unknown' && !guards.unknownIsNotDone) return { ...next, noneIndex: at };
       return { ...next, noneIndex: confirmed };
+    case 'R1':
+      return { ...next, withdrawn: confirmed };
     case 'B1':
       if (confirmed === undefined || cand === null || checkData === undefined) return next;
       return { ...next, back: { candidate: cand, candidateIndex: checkData.index, casIndex: confirmed, g: undefined } };

@@ -132,6 +132,8 @@ export interface Memory {
   stoppedReceiving: number | undefined;
   /** P4 was done in this epoch. */
   forgotten: number | undefined;
+  /** R1: index of a write of ours that withdrew this member, confirmed. It counts while the record has that very index and nothing was published since. */
+  withdrawn: number | undefined;
   /** J2 was answered by this leader in this epoch. */
   compared: { gen: string; epoch: number; result: 'contained' | 'diverged' } | undefined;
   /** W1: users were sent away for this order. */

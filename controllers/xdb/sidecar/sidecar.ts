@@ -6,11 +6,13 @@ import { readIfThere } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createLoop } from '#core/loop.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
-import type { Engine } from '#xdb/engine/engine.ts';
+import type { Engine, UserAdmin } from '#xdb/engine/engine.ts';
 import { BUDGETS } from '#xdb/protocol/types.ts';
 import type { MemberStatus } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
+import { keepAccounts } from './accounts.ts';
 import { type AdminRoute, serveAdmin } from './admin.ts';
+import { backupRoutes, createBackups } from './backups.ts';
 import { type CloneProgress, createRecipient } from './clone-client.ts';
 import { createDonor } from './clone-server.ts';
 import { type SidecarConfig, XDB_PORTS } from './config.ts';
@@ -31,10 +33,12 @@ import { createObserver } from './observe.ts';
 import { ownAddress } from './own-address.ts';
 import { createPeerClient } from './peer-client.ts';
 import { startPeerServer } from './peer-server.ts';
+import { serveStore } from './peer-store.ts';
 import { followPositions } from './positions.ts';
 import { probeEngine } from './probe-engine.ts';
 import { decisive } from './records.ts';
 import { createRequests } from './requests.ts';
+import { createOriginRestorer } from './restore-origin.ts';
 import { memberRoutes } from './routes.ts';
 import { createSecondView } from './second-view.ts';
 import { createSayer } from './sentence.ts';
@@ -43,12 +47,15 @@ import { statusOf } from './status.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createRecordWriter } from './transaction.ts';
 import { createTurner, type Turn } from './turn.ts';
+import { userRoutes } from './user-routes.ts';
 import { watchLeader } from './watch-leader.ts';
 
 export interface SidecarDeps {
   config: SidecarConfig;
   /** @param agentPassword of the sidecar's own account, as it is known now */
-  engine(agentPassword: () => string | undefined): Engine;
+  engine(agentPassword: () => string | undefined): { engine: Engine; users: UserAdmin };
+  /** Of a data directory that no engine runs on yet. */
+  engineAt(dataDir: string): Pick<Engine, 'load'>;
   connectSupervisor(onEvent: () => void): Supervisor;
   tcp: TcpDriver;
   log: Logger;
@@ -82,7 +89,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const lock = await holdInstanceLock(paths.lock);
   const credentials = createCredentials(paths.credentials, log);
   await credentials.refresh();
-  const engine = deps.engine(() => credentials.current()?.agent);
+  const { engine, users } = deps.engine(() => credentials.current()?.agent);
   const disk = await openDisk(paths.memory, { db, member }, failpoints);
   if (disk.isNew) {
     if (await engine.hasData()) {
@@ -117,6 +124,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const addresses = createKnownAddresses(endpoint.current());
   const heartbeat = createHeartbeat({ engine, log });
   const session = keepSession({ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty });
+  const accounts = keepAccounts(users, log);
   const positions = followPositions(peers, dirty);
   const diskGuard = guardDisk({
     path: paths.state,
@@ -139,6 +147,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     heartbeat,
     write: createRecordWriter({ consul, db, member, failpoints }),
     takeClone: createRecipient({ engine, peers, log }),
+    restoreOrigin: createOriginRestorer({ config, engine, consul, credentials, log }),
     consul,
     credentials,
     failpoints,
@@ -170,11 +179,20 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
       const table = endpointOf(view, { member, address }, endpoint.current());
       if (table !== undefined) endpoint.lead(table);
     }
-    const writes = leads && sync.state === 'open' && facts !== undefined && !facts.readOnly;
-    heartbeat.set(writes ? { epoch: sync.epoch, member, instance: facts.instance } : undefined);
+    const writing = leads && sync.state === 'open' && facts !== undefined && !facts.readOnly;
+    heartbeat.set(writing ? { epoch: sync.epoch, member, instance: facts.instance } : undefined);
+    const known = credentials.current();
+    const spec = view?.spec.value;
+    const wanted = writing && known !== undefined && spec !== undefined;
+    accounts.set(wanted ? { where: `${facts.instance} ${sync.epoch}`, database: spec.database, users: known.users } : undefined);
     aim(turn);
     releaseLock(turn, leads);
     tell();
+  }
+
+  function writes(): boolean {
+    const sync = last?.view?.protocol.sync?.value;
+    return sync?.leader.id === member && sync.state === 'open' && last?.facts?.readOnly === false;
   }
 
   function aim({ view, facts }: Turn): void {
@@ -223,7 +241,11 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
       time: new Date(),
     });
     session.set(lastStatus);
-    if (!sentences.at(-1)?.endsWith(` ${sentence}`)) sentences.push(`${new Date().toISOString()} ${sentence}`);
+    if (!sentences.at(-1)?.endsWith(` ${sentence}`)) {
+      // Steps are logged with how they ended.
+      if (step.do === 'wait') log.info({ rule: step.rule, sentence }, 'waits');
+      sentences.push(`${new Date().toISOString()} ${sentence}`);
+    }
     if (sentences.length > KEPT_SENTENCES) sentences.shift();
   }
 
@@ -253,7 +275,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     address = (await ownAddress()) ?? address;
   }
 
-  const loop = createLoop({ name: member, log, intervalMs: LOOK_MS, cycle });
+  const loop = createLoop({ name: member, log: log.child({}, { level: 'warn' }), intervalMs: LOOK_MS, cycle });
   void watchConsul({
     consul,
     path: `/v1/kv/${keys.base}`,
@@ -266,9 +288,14 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     signal: stopping.signal,
   });
 
+  const backups = createBackups({
+    ...{ config, engine, engineAt: deps.engineAt, consul, credentials, peers, log, last: () => last },
+    addressOf: (id) => addresses.of(id)?.address,
+  });
   const peerServer = startPeers();
   const admin = await serveAdmin(paths.admin, routes());
   loop.start();
+  backups.start();
   log.info({ db, member, address, gen: disk.now().gen, wasMaster: disk.now().wasMaster, epoch: disk.now().epoch }, 'sidecar started');
 
   function startPeers() {
@@ -283,6 +310,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     });
     return startPeerServer({
       ...{ db, tls, log, port: XDB_PORTS.peer, secret: credentials.peerSecret, clone: donor },
+      store: (socket, object) => serveStore(backups.own(), socket, object),
       async position() {
         const { gen } = disk.now();
         const facts = last?.facts;
@@ -295,7 +323,11 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   }
 
   function routes(): AdminRoute[] {
-    return memberRoutes({
+    return [...backupRoutes(backups), ...ownRoutes()];
+  }
+
+  function ownRoutes(): AdminRoute[] {
+    const own = memberRoutes({
       status: () => lastStatus,
       turn: () => last,
       sentences: () => sentences,
@@ -318,6 +350,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
       },
       onRequest: dirty,
     });
+    return [...own, ...userRoutes({ users, credentials, writes, leader: () => last?.view?.protocol.sync?.value.leader.id })];
   }
 
   return {
@@ -327,7 +360,15 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
       admin.close();
       admin.closeAllConnections();
       diskGuard.stop();
-      await Promise.all([loop.stop(), watch.stop(), positions.stop(), heartbeat.stop(), peerServer.stop(), endpoint.stop()]);
+      await Promise.all([
+        loop.stop(),
+        backups.stop(),
+        watch.stop(),
+        positions.stop(),
+        heartbeat.stop(),
+        peerServer.stop(),
+        endpoint.stop(),
+      ]);
       await session.stop(keep);
       tools.link.drop();
       consul.close();

@@ -3,12 +3,15 @@ import type { Heartbeat } from '#xdb/engine/engine.ts';
 import { HEARTBEAT_TABLE, OWN_SCHEMA } from './names.ts';
 import type { Sql } from './sql.ts';
 
-const WRITE = `INSERT INTO ${OWN_SCHEMA}.${HEARTBEAT_TABLE} (id, epoch, member, at) VALUES (1, ?, ?, UTC_TIMESTAMP(6))
+const WRITE = `INSERT INTO ${OWN_SCHEMA}.${HEARTBEAT_TABLE} (id, epoch, member, at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))
   ON DUPLICATE KEY UPDATE epoch = VALUES(epoch), member = VALUES(member), at = VALUES(at)`;
 
 /** After so long another one is sent after it, in milliseconds: when only its acknowledgement was lost, that of the next one releases both (H6). */
 const NUDGE_MS = 800;
 const MOST = 4;
+/** Rows, taken in turn: one that waits for its acknowledgement has its row locked. */
+const ROWS = 16;
+let turn = 0;
 
 /** A connection of the writer's account, to be given back when it is fit for use again. */
 export interface Lease {
@@ -17,7 +20,7 @@ export interface Lease {
 }
 
 /**
- * Writes the heartbeat row. It waits for its acknowledgement like any commit; meanwhile others are sent after it, each on a connection of its own.
+ * Writes a heartbeat row. It waits for its acknowledgement like any commit; meanwhile others are sent after it, each on a connection of its own.
  *
  * @returns how long it took until the first of them was through
  * @throws AppError `timeout`; `engine` when it is refused (read-only)
@@ -32,7 +35,8 @@ export async function writeHeartbeat(lease: () => Promise<Lease>, beat: Heartbea
     const mine = await lease();
     if (over) return mine.giveBack();
     leases.add(mine);
-    await mine.sql.query(WRITE, [beat.epoch, beat.member], { timeoutMs });
+    turn = (turn % ROWS) + 1;
+    await mine.sql.query(WRITE, [turn, beat.epoch, beat.member], { timeoutMs });
     leases.delete(mine);
     mine.giveBack();
   }

@@ -64,16 +64,52 @@ export async function openSql(options: SqlOptions): Promise<Sql> {
     flags: ['-LOCAL_FILES'],
   });
   let broken: AppError | undefined;
+  // mysql2 leaves commands without an answer when their connection is destroyed.
+  const pending = new Set<(error: AppError) => void>();
   const breakWith = (error: AppError) => {
     broken ??= error;
     connection.destroy();
+    for (const fail of pending) fail(broken);
   };
-  await settled<void>((done) => connection.connect(done), connectTimeoutMs, where, breakWith, 'the connection');
-  // From now on: without a listener an error that belongs to no statement would end the process.
-  connection.on('error', (error) =>
-    breakWith(new AppError('unavailable', `the connection to ${where} broke: ${error.message}`, { cause: error })),
-  );
-  connection.on('end', () => breakWith(new AppError('unavailable', `${where} has closed the connection`)));
+
+  /** One command with a time limit of its own: mysql2's ends the waiting, not the command, and the next answer would be that of this one. */
+  function settled<T>(command: (done: Done<T>) => void, timeoutMs: number, what: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const over = () => {
+        clearTimeout(timer);
+        pending.delete(fail);
+      };
+      const fail = (error: AppError) => {
+        over();
+        reject(error);
+      };
+      const timer = setTimeout(
+        () => breakWith(new AppError('timeout', `${what} did not end within ${timeoutMs} ms on ${where}`)),
+        timeoutMs,
+      );
+      pending.add(fail);
+      command((error, answer) => {
+        if (error === null || error === undefined) {
+          over();
+          return resolve(answer as T);
+        }
+        // mysql2 hangs the whole statement on it, passwords and all.
+        Object.assign(error, { sql: undefined });
+        const refused = typeof error.errno === 'number' && error.sqlState !== undefined;
+        const wrapped = refused
+          ? new AppError('engine', `${where} refused ${what}: ${error.message}`, { cause: error })
+          : new AppError('unavailable', `${where} did not answer ${what}: ${error.message}`, { cause: error });
+        fail(wrapped);
+        if (error.fatal || !refused) breakWith(wrapped);
+      });
+    });
+  }
+
+  const gone = (how: string, cause?: unknown) => breakWith(new AppError('unavailable', `the connection to ${where} ${how}`, { cause }));
+  // Before anything else: without a listener an error that belongs to no command would end the process.
+  connection.on('error', (error) => gone(`broke: ${error.message}`, error));
+  connection.on('end', () => gone('was closed by the engine'));
+  await settled<void>((done) => connection.connect(done), connectTimeoutMs, 'the connection');
 
   return {
     id: connection.threadId ?? 0,
@@ -83,46 +119,14 @@ export async function openSql(options: SqlOptions): Promise<Sql> {
     async query<T>(sql: string, values: readonly unknown[] = [], { timeoutMs = queryTimeoutMs }: { timeoutMs?: number } = {}) {
       if (broken !== undefined) throw broken;
       const text = values.length === 0 ? sql : format(sql, values as string[]);
-      const rows = await settled<unknown>((done) => connection.query(text, done), timeoutMs, where, breakWith, firstWords(sql));
+      const rows = await settled<unknown>((done) => connection.query(text, done), timeoutMs, firstWords(sql));
       return (Array.isArray(rows) ? rows : []) as T[];
     },
-    close() {
-      broken ??= new AppError('unavailable', `the connection to ${where} was closed`);
-      connection.destroy();
-    },
+    close: () => gone('was closed'),
   };
 }
 
 type Done<T> = (error: QueryError | null, answer?: T) => void;
-
-/** One command with a time limit of its own: mysql2's ends the waiting, not the command, and the next answer would be that of this one. */
-function settled<T>(
-  command: (done: Done<T>) => void,
-  timeoutMs: number,
-  where: string,
-  breakWith: (error: AppError) => void,
-  what: string,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      const late = new AppError('timeout', `${what} did not end within ${timeoutMs} ms on ${where}`);
-      breakWith(late);
-      reject(late);
-    }, timeoutMs);
-    command((error, answer) => {
-      clearTimeout(timer);
-      if (error === null || error === undefined) return resolve(answer as T);
-      // mysql2 hangs the whole statement on it, passwords and all.
-      Object.assign(error, { sql: undefined });
-      const refused = typeof error.errno === 'number' && error.sqlState !== undefined;
-      const wrapped = refused
-        ? new AppError('engine', `${where} refused ${what}: ${error.message}`, { cause: error })
-        : new AppError('unavailable', `${where} did not answer ${what}: ${error.message}`, { cause: error });
-      if (error.fatal || !refused) breakWith(wrapped);
-      reject(wrapped);
-    });
-  });
-}
 
 /** Says which statement it was and nothing of what it holds: passwords stand further back. */
 function firstWords(sql: string): string {

@@ -21,6 +21,12 @@ function settle(s: f.State, member: number, keepStaleReady: boolean): void {
   }
   if (s[m + f.IO] === 0) s[m + f.CONNECTED] = 0;
   const leads = s[f.LEADER] === member;
+  if (!leads && s[f.SYNC] === 0 && s[f.CAND] === 0 && s[f.PREV] === 0) s[m + f.GEN_OK] = 1;
+  if (s[m + f.READY] === 2 && !keepStaleReady) s[m + f.READY] = 0;
+  if (s[m + f.VIEW] === 0) settleMemory(s, m, leads);
+}
+
+function settleMemory(s: f.State, m: number, leads: boolean): void {
   // Remembered for an epoch or an index that is over, or for another role.
   if (!leads || s[f.PROMOTING] === 1 || s[f.SYNC] === 1) {
     s[m + f.NONE] = 0;
@@ -31,10 +37,9 @@ function settle(s: f.State, member: number, keepStaleReady: boolean): void {
     s[m + f.STOPPED] = 0;
     s[m + f.FORGOTTEN] = 0;
   }
-  if (leads) s[m + f.COMPARED] = 0;
-  else if (s[f.SYNC] === 0 && s[f.CAND] === 0 && s[f.PREV] === 0) s[m + f.GEN_OK] = 1;
-  if (keepStaleReady) return;
-  if (s[m + f.READY] === 2) s[m + f.READY] = 0;
+  if (!leads) return;
+  s[m + f.COMPARED] = 0;
+  s[m + f.WITHDRAWN] = 0;
 }
 
 const WITH_ENGINE = [f.SEMI_SYNC, f.SQL, f.IO, f.CONNECTED, f.PENDING, f.NO_WAIT, f.ACK_IN, f.BOOT, f.STRAY];

@@ -20,12 +20,12 @@ export const FORGET = 15;
 export const WRITE_NONE = 16;
 export const WRITE_CAND = 17;
 export const WRITE_OPEN = 18;
-export const LAST_KEPT = 18;
+export const WRITE_WITHDRAW = 19;
+export const LAST_KEPT = 19;
 /** Writes whose answer changes nothing that it remembers. */
-export const WRITE_SYNC = 19;
-export const WRITE_PROMOTE = 20;
-export const WRITE_BACK = 21;
-export const WRITE_WITHDRAW = 22;
+export const WRITE_SYNC = 20;
+export const WRITE_PROMOTE = 21;
+export const WRITE_BACK = 22;
 export const PUBLISH_BOOT = 23;
 export const PUBLISH_READY = 24;
 /** Seen or done at once: to do it later is the same as to decide it later. */
@@ -59,7 +59,7 @@ export const PUB_OLD_SHIFT = 3;
 
 /** Commands on the connection to one instance of the engine. */
 export const isCommand = (code: number): boolean => code >= ASYNC && code <= FORGET && code !== WIPE && code !== MARK && code !== UNMARK;
-export const isAwaited = (code: number): boolean => code >= WRITE_NONE && code <= WRITE_OPEN;
+export const isAwaited = (code: number): boolean => code >= WRITE_NONE && code <= WRITE_WITHDRAW;
 
 const WRITES: Readonly<Record<string, number>> = {
   F1: WRITE_NONE,
@@ -76,6 +76,7 @@ export function codeOf(step: Step): number {
   switch (step.do) {
     case 'wait':
     case 'move':
+    case 'leave':
       return NOTHING;
     case 'start':
       if (step.role === 'SLAVE') return step.semiSyncMaster ? START_CUT_MASTER : START_CUT;

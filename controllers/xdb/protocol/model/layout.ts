@@ -1,9 +1,9 @@
 /**
- * A state of the model: small integers in one array, and four 32-bit words when it is kept. Fields of the world first, then those of the two members. Times,
+ * A state of the model: small integers in one array, and five 32-bit words when it is kept. Fields of the world first, then those of the two members. Times,
  * epochs and indices are not in it: "current or not" is what every rule asks of them.
  */
 
-export const WORDS = 4;
+export const WORDS = 5;
 /** Transactions that can be live (not yet durable on both members) at once. */
 export const MAX_LIVE = 3;
 
@@ -19,7 +19,7 @@ export const AUTHOR = 5;
 export const ACKED = 6;
 
 const MEMBERS_AT = 8;
-export const MEMBER_SIZE = 32;
+export const MEMBER_SIZE = 33;
 export const SIZE = MEMBERS_AT + 2 * MEMBER_SIZE;
 /** Where a member's fields begin. */
 export const at = (member: number): number => MEMBERS_AT + member * MEMBER_SIZE;
@@ -70,6 +70,26 @@ export const PUBLISHING = 28;
 /** Command of a former life of the sidecar that still is in the engine: 0 none, 1 semi-sync off, 2 read-only off, 3 START SLAVE. */
 export const STRAY = 29;
 export const ADOPTED = 30;
+/** R1 confirmed. */
+export const WITHDRAWN = 32;
+/** The record as it was last read here, where that is not the present one (bits below); 0 = it is. */
+export const VIEW = 31;
+
+export const VIEW_STALE = 1;
+export const VIEW_LEADS = 2;
+export const VIEW_SYNC = 4;
+export const VIEW_CAND = 8;
+export const VIEW_PREV = 16;
+export const VIEW_PROMOTING = 32;
+export const VIEW_GEN_OK = 64;
+/** The epoch has changed since. */
+export const VIEW_EPOCH_OVER = 128;
+/** Its own data record, read together with it: boot (1 bit), ready (2 bits). */
+export const VIEW_BOOT = 256;
+export const VIEW_READY_SHIFT = 9;
+const VIEW_BITS = 11;
+/** With WITHDRAWN above them. */
+const LAST_BITS = 12;
 
 export type State = Int32Array;
 
@@ -77,7 +97,7 @@ export const newState = (): State => new Int32Array(SIZE);
 
 const bit = (words: Uint32Array, from: number, word: number, shift: number, mask: number) => (words[from + word]! >>> shift) & mask;
 
-/** Writes the state into four words at `to`. */
+/** Writes the state into its words at `to`. */
 export function pack(s: State, words: Uint32Array, to: number): void {
   for (let member = 0; member < 2; member++) {
     const m = at(member);
@@ -118,7 +138,10 @@ export function pack(s: State, words: Uint32Array, to: number): void {
       (s[m + ADOPTED]! << 30) |
       (((s[AUTHOR]! >> (member + 1)) & 1) << 31);
   }
+  words[to + 4] = last(s, at(0)) | (last(s, at(1)) << LAST_BITS);
 }
+
+const last = (s: State, m: number): number => s[m + VIEW]! | (s[m + WITHDRAWN]! << VIEW_BITS);
 
 /** The opposite of {@link pack}; a packed state always has member 0 as leader. */
 export function unpack(words: Uint32Array, from: number, s: State): void {
@@ -167,6 +190,8 @@ export function unpack(words: Uint32Array, from: number, s: State): void {
     s[m + PUBLISHING] = (b >>> 22) & 63;
     s[m + STRAY] = (b >>> 28) & 3;
     s[m + ADOPTED] = (b >>> 30) & 1;
+    s[m + VIEW] = bit(words, from, 4, LAST_BITS * member, (1 << VIEW_BITS) - 1);
+    s[m + WITHDRAWN] = bit(words, from, 4, LAST_BITS * member + VIEW_BITS, 1);
   }
 }
 

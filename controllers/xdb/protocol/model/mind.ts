@@ -47,7 +47,7 @@ export interface MindOptions {
 
 export function createMind({ guards, strays }: MindOptions): Mind {
   const decided = new Map<number, readonly number[]>();
-  const remembered = new Int16Array(1 << 19).fill(-1);
+  const remembered = new Int16Array(1 << 20).fill(-1);
   const stepOf = new Map<number, Step>();
   let calls = 0;
 
@@ -70,8 +70,15 @@ export function createMind({ guards, strays }: MindOptions): Mind {
     if (!guards.recordBeforeStart) ask(undefined, local, codes);
     const { engine } = local;
     if (engine.state !== 'running') return [...codes];
-    if (s[f.LEADER] === member) {
-      if (s[o + f.CONNECTED] === 1) ask(records, { ...local, engine: { ...engine, near: [OTHER] } }, codes);
+    ask(records, { ...local, stopping: RESTART }, codes);
+    if (viewOf(s, member, m) & f.VIEW_LEADS) {
+      const full = { ...local, diskFull: true };
+      ask(records, full, codes);
+      if (s[o + f.CONNECTED] === 1) {
+        const near = { ...engine, near: [OTHER] };
+        ask(records, { ...local, engine: near }, codes);
+        ask(records, { ...full, engine: near }, codes);
+      }
       if (s[m + f.PENDING] !== 0) ask(records, { ...local, engine: { ...engine, waitAgeMs: BUDGETS.waitMs } }, codes);
       const order = { v: 1, id: 'order', kind: 'switchover', target: OTHER, state: 'asked' } as const;
       ask({ ...records, move: { value: order, index: 1 } }, local, codes);
@@ -116,6 +123,9 @@ export function createMind({ guards, strays }: MindOptions): Mind {
   };
 }
 
+// biome-ignore lint/suspicious/noThenProperty: what comes after the end; nobody awaits it
+const RESTART = { then: 'restart', ageMs: 0 } as const;
+
 const OUTCOMES: readonly Outcome['is'][] = ['done', 'failed', 'unknown'];
 const ADOPTED_BIT = 1 << 9;
 
@@ -132,12 +142,7 @@ function situation(s: f.State, member: number): number {
   const m = f.at(member);
   const o = f.at(1 - member);
   const low =
-    (s[f.LEADER] === member ? 1 : 0) |
-    (s[f.SYNC]! << 1) |
-    (s[f.CAND]! << 2) |
-    (s[f.PREV]! << 3) |
-    (s[f.PROMOTING]! << 4) |
-    (s[m + f.GEN_OK]! << 5) |
+    ((viewOf(s, member, m) & VIEW_OF_RECORD) >> 1) |
     (s[m + f.ENGINE]! << 6) |
     (s[m + f.READ_ONLY]! << 7) |
     (s[m + f.SEMI_SYNC]! << 8) |
@@ -148,8 +153,8 @@ function situation(s: f.State, member: number): number {
     ((s[m + f.PENDING] === 0 ? 0 : 1) << 13) |
     (s[m + f.IO]! << 14) |
     (s[m + f.CONNECTED]! << 15) |
-    (s[m + f.BOOT]! << 16) |
-    (s[m + f.READY]! << 17) |
+    ((viewOf(s, member, m) >> f.VIEW_READY_SHIFT) << 17) |
+    ((viewOf(s, member, m) & f.VIEW_BOOT) << 8) |
     (s[o + f.READY]! << 19) |
     (s[o + f.CONNECTED]! << 21) |
     ((candidateReached(s, m, o) ? 1 : 0) << 22);
@@ -161,12 +166,37 @@ function situation(s: f.State, member: number): number {
 const candidateReached = (s: f.State, m: number, o: number): boolean =>
   s[m + f.BACK] === 2 && s[o + f.CONNECTED] === 1 && s[o + f.BOOT] === 1 && s[o + f.LEN]! >= s[m + f.POSITION]!;
 
+const VIEW_OF_RECORD = f.VIEW_BOOT - 1;
+
+/** The record as this member knows it: bits of layout.ts, without the one that says whether it is stale. */
+function viewOf(s: f.State, member: number, m: number): number {
+  const view = s[m + f.VIEW]!;
+  if (view !== 0) return view & ~(f.VIEW_STALE | f.VIEW_EPOCH_OVER);
+  return snapshot(s, member) & ~f.VIEW_STALE;
+}
+
+/** The record as it is now, as a view that will be stale. */
+export function snapshot(s: f.State, member: number): number {
+  return (
+    f.VIEW_STALE |
+    (s[f.LEADER] === member ? f.VIEW_LEADS : 0) |
+    (s[f.SYNC]! * f.VIEW_SYNC) |
+    (s[f.CAND]! * f.VIEW_CAND) |
+    (s[f.PREV]! * f.VIEW_PREV) |
+    (s[f.PROMOTING]! * f.VIEW_PROMOTING) |
+    (s[f.at(member) + f.GEN_OK]! * f.VIEW_GEN_OK) |
+    (s[f.at(member) + f.BOOT]! * f.VIEW_BOOT) |
+    (s[f.at(member) + f.READY]! << f.VIEW_READY_SHIFT)
+  );
+}
+
 function recordsOf(s: f.State, member: number): Records {
   const m = f.at(member);
   const o = f.at(1 - member);
-  const me = { id: ME, gen: s[m + f.GEN_OK] === 1 ? 'mine' : 'gone' };
+  const view = viewOf(s, member, m);
+  const me = { id: ME, gen: (view & f.VIEW_GEN_OK) !== 0 ? 'mine' : 'gone' };
   const other = { id: OTHER, gen: 'theirs' };
-  const [leader, second] = s[f.LEADER] === member ? [me, other] : [other, me];
+  const [leader, second] = (view & f.VIEW_LEADS) !== 0 ? [me, other] : [other, me];
   const ready = (code: number) => (code === 0 ? null : code === 1 ? EPOCH : EPOCH - 1);
   return {
     sync: {
@@ -174,10 +204,10 @@ function recordsOf(s: f.State, member: number): Records {
       value: {
         v: 1,
         leader,
-        sync: s[f.SYNC] === 1 ? second : null,
-        cand: s[f.CAND] === 1 ? second : null,
-        prev: s[f.PREV] === 1 ? second : null,
-        state: s[f.PROMOTING] === 1 ? 'promoting' : 'open',
+        sync: (view & f.VIEW_SYNC) !== 0 ? second : null,
+        cand: (view & f.VIEW_CAND) !== 0 ? second : null,
+        prev: (view & f.VIEW_PREV) !== 0 ? second : null,
+        state: (view & f.VIEW_PROMOTING) !== 0 ? 'promoting' : 'open',
         epoch: EPOCH,
         rev: 1,
         nonce: 'nonce',
@@ -186,7 +216,7 @@ function recordsOf(s: f.State, member: number): Records {
     data: {
       [ME]: {
         index: DATA_INDEX + 1,
-        value: { v: 1, gen: 'mine', boot: s[m + f.BOOT] === 1 ? INSTANCE : 'before', ready: ready(s[m + f.READY]!) },
+        value: { v: 1, gen: 'mine', boot: (view & f.VIEW_BOOT) !== 0 ? INSTANCE : 'before', ready: ready(view >> f.VIEW_READY_SHIFT) },
       },
       [OTHER]: { index: DATA_INDEX, value: { v: 1, gen: 'theirs', boot: 'theirs', ready: ready(s[o + f.READY]!) } },
     },
@@ -253,7 +283,8 @@ const memoryBits = (s: f.State, m: number): number =>
   (s[m + f.STOPPED]! << 5) |
   (s[m + f.FORGOTTEN]! << 6) |
   (s[m + f.COMPARED]! << 7) |
-  (s[m + f.ADOPTED]! << 9);
+  (s[m + f.ADOPTED]! << 9) |
+  (s[m + f.WITHDRAWN]! << 10);
 
 function setMemory(s: f.State, m: number, bits: number): void {
   s[m + f.NONE] = bits & 1;
@@ -263,6 +294,7 @@ function setMemory(s: f.State, m: number, bits: number): void {
   s[m + f.FORGOTTEN] = (bits >> 6) & 1;
   s[m + f.COMPARED] = (bits >> 7) & 3;
   s[m + f.ADOPTED] = (bits >> 9) & 1;
+  s[m + f.WITHDRAWN] = (bits >> 10) & 1;
 }
 
 const memoryOf = (s: f.State, m: number): Memory => ({
@@ -281,6 +313,7 @@ const memoryOf = (s: f.State, m: number): Memory => ({
         },
   stoppedReceiving: s[m + f.STOPPED] === 1 ? EPOCH : undefined,
   forgotten: s[m + f.FORGOTTEN] === 1 ? EPOCH : undefined,
+  withdrawn: s[m + f.WITHDRAWN] === 1 ? INDEX : undefined,
   compared:
     s[m + f.COMPARED] === 0 ? undefined : { gen: 'theirs', epoch: EPOCH, result: s[m + f.COMPARED] === 1 ? 'contained' : 'diverged' },
   usersKilled: undefined,
@@ -289,7 +322,7 @@ const memoryOf = (s: f.State, m: number): Memory => ({
 });
 
 function bitsOf(memory: Memory, index: number): number {
-  const { noneIndex, back, stoppedReceiving, forgotten, compared, adopted } = memory;
+  const { noneIndex, back, stoppedReceiving, forgotten, compared, adopted, withdrawn } = memory;
   const valid = back !== undefined && back.casIndex === index && back.candidateIndex === DATA_INDEX;
   const stage = valid ? (back.g === undefined ? 1 : 2) : 0;
   return (
@@ -299,6 +332,7 @@ function bitsOf(memory: Memory, index: number): number {
     ((stoppedReceiving === EPOCH ? 1 : 0) << 5) |
     ((forgotten === EPOCH ? 1 : 0) << 6) |
     ((compared === undefined || compared.epoch !== EPOCH ? 0 : compared.result === 'contained' ? 1 : 2) << 7) |
-    ((adopted ? 1 : 0) << 9)
+    ((adopted ? 1 : 0) << 9) |
+    ((withdrawn === index ? 1 : 0) << 10)
   );
 }

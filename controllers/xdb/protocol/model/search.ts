@@ -106,6 +106,7 @@ function createStore() {
     h = Math.imul(h ^ (h >>> 15) ^ from[at + 1]!, 0xc2b2ae35);
     h = Math.imul(h ^ (h >>> 13) ^ from[at + 2]!, 0x27d4eb2f);
     h = Math.imul(h ^ (h >>> 16) ^ from[at + 3]!, 0x85ebca6b);
+    h = Math.imul(h ^ (h >>> 15) ^ from[at + 4]!, 0xc2b2ae35);
     return (h ^ (h >>> 14)) & mask;
   };
   const grow = (): void => {
@@ -132,9 +133,7 @@ function createStore() {
     add(packed: Uint32Array, parent: number): number {
       let slot = hash(packed, 0);
       for (let entry = table[slot]!; entry !== 0; entry = table[slot]!) {
-        const at = (entry - 1) * f.WORDS;
-        if (words[at] === packed[0] && words[at + 1] === packed[1] && words[at + 2] === packed[2] && words[at + 3] === packed[3])
-          return entry - 1;
+        if (same(words, (entry - 1) * f.WORDS, packed)) return entry - 1;
         slot = (slot + 1) & mask;
       }
       const number = size++;
@@ -145,6 +144,11 @@ function createStore() {
       return number;
     },
   };
+}
+
+function same(words: Uint32Array, at: number, packed: Uint32Array): boolean {
+  for (let k = 0; k < f.WORDS; k++) if (words[at + k] !== packed[k]) return false;
+  return true;
 }
 
 /** A list of numbers that grows. */

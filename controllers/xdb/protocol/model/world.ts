@@ -2,7 +2,7 @@ import { canonical, endsWithEngine } from '#xdb/protocol/model/canonical.ts';
 import * as c from '#xdb/protocol/model/codes.ts';
 import { broken } from '#xdb/protocol/model/invariants.ts';
 import * as f from '#xdb/protocol/model/layout.ts';
-import { createMind, type Mind } from '#xdb/protocol/model/mind.ts';
+import { createMind, type Mind, snapshot } from '#xdb/protocol/model/mind.ts';
 import { GUARDS, type Guards } from '#xdb/protocol/types.ts';
 
 /** Guards whose place is the execution of steps, the engine's configuration or the supervisor; each can be left out to show that it is needed. */
@@ -38,6 +38,8 @@ export interface WorldOptions {
   strays?: 'all' | 'start_slave';
   /** Writes of data records take effect when they are decided (they are decided as late as can be). */
   promptPublications?: boolean;
+  /** Sidecars decide on records that they read at some time before they looked at their engines. */
+  staleRecords?: boolean;
   /** Steps that look only at their own engine may be late as well. */
   lateCommands?: boolean;
 }
@@ -95,6 +97,7 @@ export function createWorld(options: WorldOptions): World {
   const die = (member: number): void => {
     const m = f.at(member);
     t[m + f.ENGINE] = 0;
+    t[m + f.VIEW] = t[m + f.VIEW]! & ~f.VIEW_BOOT;
     // Publications on their way name a start that is over.
     const publishing = t[m + f.PUBLISHING]!;
     t[m + f.PUBLISHING] = (publishing | (publishing << c.PUB_OLD_SHIFT)) & (7 << c.PUB_OLD_SHIFT);
@@ -111,6 +114,7 @@ export function createWorld(options: WorldOptions): World {
     t[m + f.HAS_DATA] = 0;
     t[m + f.WHOLE] = 0;
     t[m + f.GEN_OK] = 0;
+    t[m + f.VIEW] = t[m + f.VIEW]! & ~f.VIEW_GEN_OK;
     t[m + f.DRAINED] = 1;
     t[m + f.WAS_MASTER] = 0;
     const requests = t[o + f.REQUESTS]!;
@@ -140,16 +144,35 @@ export function createWorld(options: WorldOptions): World {
         mind.remember(t, member, doing, 'failed');
         t[m + f.DOING] = 0;
       }
+      if (options.staleRecords === true) {
+        if (from[m + f.VIEW] === 0) t[m + f.VIEW] = snapshot(from, member);
+        continue;
+      }
       t[m + f.NONE] = 0;
       t[m + f.BACK] = 0;
+      t[m + f.WITHDRAWN] = 0;
     }
+  };
+  /** A member reads the record: what it remembers of another index or epoch is over. */
+  const read = (m: number): void => {
+    const view = t[m + f.VIEW]!;
+    t[m + f.VIEW] = 0;
+    t[m + f.NONE] = 0;
+    t[m + f.BACK] = 0;
+    t[m + f.WITHDRAWN] = 0;
+    if ((view & f.VIEW_EPOCH_OVER) === 0) return;
+    t[m + f.STOPPED] = 0;
+    t[m + f.FORGOTTEN] = 0;
+    t[m + f.COMPARED] = 0;
   };
   const epochChanged = (): void => {
     for (let member = 0; member < 2; member++) {
       const m = f.at(member);
-      t[m + f.STOPPED] = 0;
-      t[m + f.FORGOTTEN] = 0;
-      t[m + f.COMPARED] = 0;
+      if (t[m + f.VIEW] === 0) {
+        t[m + f.STOPPED] = 0;
+        t[m + f.FORGOTTEN] = 0;
+        t[m + f.COMPARED] = 0;
+      } else t[m + f.VIEW] = t[m + f.VIEW]! | f.VIEW_EPOCH_OVER;
       if (t[m + f.READY] === 1) t[m + f.READY] = 2;
       const publishing = t[m + f.PUBLISHING]!;
       const ready = publishing & (c.PUB_READY | (c.PUB_READY << c.PUB_OLD_SHIFT));
@@ -162,16 +185,21 @@ export function createWorld(options: WorldOptions): World {
     const o = f.at(1 - member);
     t[m + f.PUBLISHING] = 0;
     t[m + f.REQUESTS] = t[m + f.REQUESTS]! & ~c.REQUEST[c.WRITE_WITHDRAW]!;
+    refuse(member, c.WRITE_WITHDRAW);
     let dying = c.REQUEST[c.WRITE_CAND]! | c.REQUEST_CAND_GONE;
     if (guards.candidateUnchanged) {
       dying |= c.REQUEST[c.WRITE_SYNC]!;
       t[o + f.BACK] = 0;
     }
     t[o + f.REQUESTS] = t[o + f.REQUESTS]! & ~dying;
-    if (t[o + f.DOING] === c.WRITE_CAND) {
-      mind.remember(t, 1 - member, c.WRITE_CAND, 'failed');
-      t[o + f.DOING] = 0;
-    }
+    refuse(1 - member, c.WRITE_CAND);
+  };
+  /** Who waits for this write hears that it came to nothing. */
+  const refuse = (member: number, code: number): void => {
+    const m = f.at(member);
+    if (t[m + f.DOING] !== code) return;
+    mind.remember(t, member, code, 'failed');
+    t[m + f.DOING] = 0;
   };
   const record = (leader: number, sync: number, cand: number, prev: number, promoting: number): void => {
     t[f.LEADER] = leader;
@@ -337,7 +365,7 @@ export function createWorld(options: WorldOptions): World {
   const consul = (member: number, m: number): void => {
     const requests = from[m + f.REQUESTS]!;
     if (requests !== 0) {
-      for (let code = c.WRITE_NONE; code <= c.WRITE_WITHDRAW; code++) {
+      for (let code = c.WRITE_NONE; code <= c.WRITE_BACK; code++) {
         if ((requests & c.REQUEST[code]!) === 0) continue;
         begin();
         t[m + f.REQUESTS] = requests & ~c.REQUEST[code]!;
@@ -349,6 +377,7 @@ export function createWorld(options: WorldOptions): World {
         begin();
         t[m + f.REQUESTS] = requests & ~c.REQUEST[code]!;
         applyWrite(member, code, false);
+        read(m);
         mind.remember(t, member, code, 'done');
         emit(`Consul takes ${NAMES[code]}, the answer is heard`, member);
       }
@@ -377,12 +406,14 @@ export function createWorld(options: WorldOptions): World {
     if (doing !== 0 || !blank) {
       begin();
       t[m + f.DOING] = 0;
+      t[m + f.VIEW] = 0;
       mind.forget(t, member);
       emit('its sidecar ends and starts anew', member, true);
       const stray = STRAY_OF[doing] ?? 0;
       if (strays && stray !== 0 && from[m + f.ENGINE] === 1 && (options.strays !== 'start_slave' || stray === 3)) {
         begin();
         t[m + f.DOING] = 0;
+        t[m + f.VIEW] = 0;
         mind.forget(t, member);
         t[m + f.STRAY] = stray;
         emit('its sidecar ends; the command that it sent stays in the engine', member, true);
@@ -392,12 +423,17 @@ export function createWorld(options: WorldOptions): World {
       perform(member, m, doing);
       return;
     }
+    if (from[m + f.VIEW] !== 0) {
+      begin();
+      read(m);
+      emit('reads the record', member);
+    }
     for (const code of mind.steps(from, member)) resolve(member, m, o, code);
   };
 
   const isBlank = (m: number): boolean => {
     for (let k = f.NONE; k <= f.COMPARED; k++) if (from[m + k] !== 0) return false;
-    return true;
+    return from[m + f.WITHDRAWN] === 0;
   };
 
   /** A step that was decided. */
@@ -414,6 +450,11 @@ export function createWorld(options: WorldOptions): World {
     const request = c.REQUEST[code];
     if (request !== undefined) {
       begin();
+      if (from[m + f.VIEW] !== 0) {
+        mind.remember(t, member, code, 'failed');
+        emit(`sends ${name} for an index that is over`, member);
+        return;
+      }
       t[m + f.REQUESTS] = t[m + f.REQUESTS]! | request;
       if (c.isAwaited(code)) t[m + f.DOING] = code;
       else mind.remember(t, member, code, 'unknown');
@@ -424,6 +465,7 @@ export function createWorld(options: WorldOptions): World {
     switch (code) {
       case c.PUBLISH_BOOT:
       case c.PUBLISH_READY:
+        mind.remember(t, member, code, 'unknown');
         if (options.promptPublications === true) {
           dataChanged(member);
           t[m + f.READY] = code === c.PUBLISH_BOOT ? 0 : 1;

@@ -9,13 +9,13 @@ export function reclone(s: Running): Step | undefined {
   const why = whyNew(s);
   if (why === undefined) return undefined;
   if (!engine.readOnly || engine.waiters > 0) return undefined;
-  return (
-    withdraw(s, why) ?? {
-      rule: 'R2',
-      do: 'wipe',
-      reason: `${why}: its data are thrown away and copied anew from ${sync.leader.id}`,
-    }
-  );
+  // Also when nothing names it: a late write that does dies by the new index.
+  if (s.guards.withdraw && s.memory.withdrawn !== s.index) return withdrawal(s, why);
+  return {
+    rule: 'R2',
+    do: 'wipe',
+    reason: `${why}: its data are thrown away and copied anew from ${sync.leader.id}`,
+  };
 }
 
 function whyNew(s: Running): string | undefined {
@@ -31,15 +31,22 @@ function whyNew(s: Running): string | undefined {
  * @returns undefined when the records name nothing of this member
  */
 export function withdraw(s: Situation, why: string): Step | undefined {
-  const { sync, me, records, guards } = s;
-  const named = sync.sync?.id === me;
+  const data = s.records.data[s.me];
+  const named = s.sync.sync?.id === s.me || (data !== undefined && data.value.ready !== null);
+  return named && s.guards.withdraw ? withdrawal(s, why) : undefined;
+}
+
+function withdrawal(s: Situation, why: string): Step {
+  const { sync, me, records } = s;
   const data = records.data[me];
-  if (!guards.withdraw || (!named && (data === undefined || data.value.ready === null))) return undefined;
   return {
     rule: 'R1',
     do: 'write',
     reason: `${why}: first the record says that ${sync.leader.id} has no sync slave`,
-    write: { ...changed(s, named ? { sync: null, cand: null } : {}), ...(data === undefined ? {} : { withdrawReady: { at: data.index } }) },
+    write: {
+      ...changed(s, sync.sync?.id === me ? { sync: null, cand: null } : {}),
+      ...(data === undefined ? {} : { withdrawReady: { at: data.index } }),
+    },
   };
 }
 

@@ -10,6 +10,7 @@ import type { EngineLink } from '../engine-link.ts';
 import type { Failpoints } from '../failpoint.ts';
 import type { HeartbeatWriter } from '../heartbeat.ts';
 import type { RecordsView } from '../records.ts';
+import type { createOriginRestorer } from '../restore-origin.ts';
 import type { MemberSession } from '../session.ts';
 import type { Supervisor } from '../supervisor.ts';
 import type { RecordWriter } from '../transaction.ts';
@@ -25,6 +26,8 @@ export interface Tools {
   heartbeat: HeartbeatWriter;
   write: RecordWriter;
   takeClone: ReturnType<typeof createRecipient>;
+  /** Birth from a backup of another database. */
+  restoreOrigin: ReturnType<typeof createOriginRestorer>;
   consul: ConsulClient;
   credentials: CredentialsSource;
   failpoints: Failpoints;

@@ -5,12 +5,21 @@ import { DONE, type Executor, type Tools } from './context.ts';
 const KILL_MS = 5000;
 
 /** Birth: an empty volume becomes a database. What a try before this one left without a generation is thrown away. */
-export const initialise: Executor<'initialise'> = async (_step, tools) => {
-  const { engine, disk, credentials, failpoints } = tools;
+export const initialise: Executor<'initialise'> = async (_step, tools, { view, signal }) => {
+  const { engine, disk, credentials, failpoints, restoreOrigin, onClone } = tools;
   const known = credentials.current();
   if (known === undefined) throw new AppError('unavailable', credentials.problem() ?? 'the credentials are not known yet');
   await empty(tools);
-  await engine.initialise({ agentPassword: known.agent });
+  const spec = view?.spec.value;
+  if (spec?.origin === undefined) await engine.initialise({ agentPassword: known.agent });
+  else {
+    const { origin } = spec;
+    try {
+      await restoreOrigin(spec, origin, (sentence) => onClone({ from: `${origin.from}: ${sentence}`, bytes: 0 }), signal);
+    } finally {
+      onClone(undefined);
+    }
+  }
   await failpoints.at('step:initialise:made');
   await disk.beginGeneration();
   return DONE;

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import { messageOf } from '#core/errors.ts';
+import type { Logger } from '#core/log.ts';
+import { sleep } from '#core/sleep.ts';
+import type { UserAdmin } from '#xdb/engine/engine.ts';
+import type { Credentials } from '#xdb/schema.ts';
+import { within } from './within.ts';
+
+/** What is to exist in a database that takes writes. */
+export interface WantedAccounts {
+  /** Engine and epoch in which it is to be made sure of: another one may have been restored, or taken over. */
+  where: string;
+  database: string;
+  users: Credentials['users'];
+}
+
+/**
+ * Keeps the users of the credentials, and the database that was asked for, in being: on the leader, beside the protocol's flow, as its commits wait like anybody's. Users
+ * whom the credentials do not name are let be: somebody else made them.
+ */
+export interface AccountsKeeper {
+  /** Undefined while this member takes no writes. */
+  set(wanted: WantedAccounts | undefined): void;
+  /** What is wanted is there. */
+  settled(): boolean;
+  stop(): Promise<void>;
+}
+
+const LIMIT_MS = 20_000;
+const RETRY_MS = 1000;
+const REST_MS = 3_600_000;
+
+export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
+  const stopping = new AbortController();
+  let wanted: WantedAccounts | undefined;
+  let done: string | undefined;
+  let wake = new AbortController();
+  let complaint = '';
+
+  async function ensure({ database, users: credentials }: WantedAccounts): Promise<void> {
+    await users.createDatabase(database);
+    const present = new Map((await users.listUsers()).map((user) => [user.name, user.databases]));
+    for (const [name, passwords] of Object.entries(credentials)) {
+      await users.ensureUser(name, passwords, present.get(name) ?? [database]);
+    }
+  }
+
+  const running = (async () => {
+    while (!stopping.signal.aborted) {
+      wake = new AbortController();
+      const now = wanted;
+      const mark = now === undefined ? undefined : markOf(now);
+      let pause = REST_MS;
+      if (now !== undefined && mark !== done) {
+        try {
+          await within(ensure(now), LIMIT_MS, 'making users and databases');
+          done = mark;
+          complaint = '';
+          log.info({ database: now.database, users: Object.keys(now.users) }, 'users and databases are as they should be');
+        } catch (error) {
+          const text = messageOf(error);
+          if (text !== complaint) log.warn({ err: text }, 'users and databases could not be made sure of');
+          complaint = text;
+          pause = RETRY_MS;
+        }
+      }
+      await sleep(pause, AbortSignal.any([stopping.signal, wake.signal]));
+    }
+  })();
+
+  return {
+    set(next) {
+      const changed = (next === undefined ? undefined : markOf(next)) !== (wanted === undefined ? undefined : markOf(wanted));
+      wanted = next;
+      if (changed) wake.abort();
+    },
+    settled: () => wanted !== undefined && markOf(wanted) === done,
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** Tells one state from another without keeping passwords in yet another place. */
+function markOf(wanted: WantedAccounts): string {
+  return createHash('sha256').update(JSON.stringify(wanted)).digest('hex');
+}

@@ -1,0 +1,282 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { VERSION } from '#core/version.ts';
+import type { PoolHost } from '#test/pool/host.ts';
+import { type Pool, startPool } from '#test/xcaas.ts';
+import { measured, membersOn, until, untilSame } from './lb-pool.ts';
+
+/** The owner's way: a pool of three hosts, a database on two of them, and what an operator does to it. */
+let pool: Pool;
+beforeAll(async () => {
+  pool = await startPool({ verbose: process.env.XCAAS_VERBOSE !== undefined });
+});
+afterAll(() => pool?.stop());
+
+interface DbJson {
+  name: string;
+  status: string;
+  sentence: string;
+  epoch: number;
+  master: string | null;
+  sync: string | null;
+  version: string;
+  endpoint: { host: string; port: number; published: { host: string; hostPort: number; port: number }[] };
+  members: { id: string; role: string; state: string; node: string; group: string; lagSeconds: number | null; generation: string | null }[];
+}
+interface UrlJson {
+  url: string;
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+}
+
+const status = (name = 'adb') => pool.json<DbJson>(['db', 'status', name]);
+const error = (text: string) => (JSON.parse(text) as { error: { code: string; message: string; hint?: string } }).error;
+const memberOf = (db: DbJson, id: string | null) => db.members.find((member) => member.id === id);
+
+/** SQL through the endpoint, from a container of its own on the database's network, as a user's would be. */
+async function sql(host: PoolHost, text: string, { replica = false, name = 'adb' } = {}): Promise<string> {
+  const url = await pool.json<UrlJson>(['db', 'url', name, ...(replica ? ['--replica'] : [])]);
+  const client = ['--protocol=TCP', `--host=${url.host}`, `--port=${url.port}`, `--user=${url.user}`, `--database=${url.database}`];
+  return host.run(
+    'docker',
+    [
+      ...['run', '--rm', '--network', 'xcaas', '-e', `MYSQL_PWD=${url.password}`, '--entrypoint', 'mariadb', `xcaas/xdb:${VERSION}`],
+      ...[...client, '--skip-ssl-verify-server-cert', '--connect-timeout=5', '--batch', '--skip-column-names', '--execute', text],
+    ],
+    { timeoutMs: 60_000 },
+  );
+}
+
+describe('making a database', () => {
+  it('refuses what cannot be, and leaves nothing behind', async () => {
+    const refused = async (args: string[], code: string, exit: number, message: RegExp) => {
+      const answer = await pool.cli(['db', 'create', '-d', 'adb', ...args, '--json']);
+      expect({ code: error(answer.stdout).code, exit: answer.code }, answer.stdout).toEqual({ code, exit });
+      expect(error(answer.stdout).message).toMatch(message);
+    };
+    await refused(['--memory', '4096'], 'no_host', 1, /memory/);
+    await refused(['--cpu', '500'], 'no_host', 1, /500 CPUs/);
+    await refused(['--opt', 'storage=ssd'], 'usage', 2, /storage/);
+    await refused(['--image', `xcaas/xlb:${VERSION}`], 'invalid', 2, /appliance xlb/);
+    await refused(['--image', 'nowhere:1'], 'not_found', 3, /nowhere:1/);
+    await refused(['--opt', 'flavor=mysql'], 'not_implemented', 1, /mysql/);
+    await refused(['--opt', 'param.sync_binlog=0'], 'invalid', 2, /sync_binlog/);
+    await refused(['--network', 'nowhere'], 'not_found', 3, /nowhere/);
+    expect(await pool.json(['db', 'list'])).toEqual([]);
+  });
+
+  it('makes a master and a slave in two groups with the owner’s command', async () => {
+    const start = performance.now();
+    const made = await pool.json<DbJson>([
+      ...['db', 'create', '-d', 'adb', '--cpu', '0', '--memory', '1', '--disk', '6', '--image', `xcaas/xdb:${VERSION}`],
+      ...['--opt', 'engine=innodb', '--publish', '13306'],
+    ]);
+    measured('db create to READY', performance.now() - start);
+
+    expect(made.status).toBe('READY');
+    expect(made.members.map(({ id, role, state }) => `${id} ${role} ${state}`).sort()).toEqual([
+      'adb-1 master running',
+      'adb-2 slave running',
+    ]);
+    expect(new Set(made.members.map(({ group }) => group)).size).toBe(2);
+    expect(made.master).toBe('adb-1');
+    expect(made.sync).toBe('adb-2');
+    expect(made.endpoint.published).toHaveLength(2);
+  });
+
+  it('says the same again, and refuses another specification showing the difference', async () => {
+    expect((await pool.json<DbJson>(['db', 'create', '-d', 'adb', '--memory', '1'])).status).toBe('READY');
+    const other = await pool.cli(['db', 'create', '-d', 'adb', '--memory', '2', '--json']);
+    expect(other.code).toBe(4);
+    expect(error(other.stdout).message).toContain('memory: 2 GiB instead of 1 GiB');
+    const name = await pool.cli(['lb', 'create', 'adb', '--json']);
+    expect(error(name.stdout)).toMatchObject({ code: 'conflict', message: expect.stringContaining('database adb') });
+  });
+
+  it('is reached by its name from any host, written at one port and read at the other', async () => {
+    for (const host of pool.hosts) expect(await sql(host, 'SELECT 1')).toBe('1');
+    const [first, , third] = pool.hosts;
+    await sql(first!, 'CREATE TABLE t (id INT PRIMARY KEY, word TEXT); INSERT INTO t VALUES (1, "one")');
+    expect(await sql(third!, 'SELECT word FROM t')).toBe('one');
+    const writer = await sql(first!, 'SELECT @@server_id, @@read_only');
+    const reader = await sql(first!, 'SELECT @@server_id, @@read_only', { replica: true });
+    expect(writer.split('\t')[1]).toBe('0');
+    expect(reader.split('\t')[1]).toBe('1');
+    expect(reader.split('\t')[0]).not.toBe(writer.split('\t')[0]);
+  });
+
+  it('is reached through a published port, and with db connect', async () => {
+    const { stdout, code, stderr } = await pool.cli(['db', 'connect', 'adb', '-e', 'SELECT word FROM t']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('one');
+    const { published } = (await status()).endpoint;
+    const at = published[0]!;
+    await until(`${at.host}:${at.hostPort} takes connections`, 20, async () => {
+      const probe = await pool.first.exec('bash', ['-c', `exec 3<>/dev/tcp/${at.host}/${at.hostPort}`], { timeoutMs: 5000 });
+      return probe.code === 0 ? true : undefined;
+    });
+  });
+
+  it('keeps its passwords out of everything but its URL', async () => {
+    const { password } = await pool.json<UrlJson>(['db', 'url', 'adb']);
+    const said = await Promise.all(
+      [
+        ['db', 'status', 'adb'],
+        ['db', 'list'],
+        ['db', 'topology', 'adb'],
+        ['db', 'events', 'adb'],
+        ['db', 'logs', 'adb', '--lines', '5000'],
+        ['events'],
+      ].map(async (args) => JSON.stringify(await pool.json(args))),
+    );
+    for (const text of said) expect(text).not.toContain(password);
+    for (const host of pool.hosts) {
+      const inspected = JSON.stringify(
+        await Promise.all((await host.docker.listContainers({ all: true })).map(({ Id }) => host.docker.getContainer(Id).inspect())),
+      );
+      expect(inspected).not.toContain(password);
+    }
+    const reader = await pool.json<{ token: string }>(['token', 'create', 'reader', '--role', 'read']);
+    expect((await pool.cli(['db', 'url', 'adb'], { token: reader.token })).code).toBe(1);
+  });
+});
+
+describe('changing the master', () => {
+  it('is refused to a member that leads, is none, or has no time to come', async () => {
+    const { master } = await status();
+    const refused = async (args: string[]) => (await pool.cli(['db', 'switchover', 'adb', ...args, '--json'])).code;
+    expect(await refused(['--to', master ?? ''])).toBe(4);
+    expect(await refused(['--to', 'adb-9'])).toBe(3);
+    expect(await refused(['--at', '2020-01-01T00:00:00Z'])).toBe(2);
+  });
+
+  it('as planned takes less than a second of writes, and loses none', async () => {
+    const held: number[] = [];
+    for (let turn = 0; turn < 3; turn++) {
+      const before = await status();
+      const done = await pool.json<{ state: string; blockedMs?: number; sentence: string }>(['db', 'switchover', 'adb']);
+      expect(done.state).toBe('done');
+      if (done.blockedMs !== undefined) held.push(done.blockedMs);
+      await untilSame('the old master is the slave', 60, async () => (await status()).sync, before.master);
+      const after = await status();
+      expect(after.master).toBe(before.sync);
+      expect(after.epoch).toBe(before.epoch + 1);
+      await sql(pool.first, `INSERT INTO t VALUES (${10 + turn}, 'after ${turn}')`);
+    }
+    process.stderr.write(`  writes were held for ${held.map((ms) => `${Math.round(ms)} ms`).join(', ')}\n`);
+    expect(held).toHaveLength(3);
+    expect(Math.max(...held)).toBeLessThan(5000);
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
+  });
+
+  it('is told as events with its reason', async () => {
+    const events = await pool.json<{ reason: string; sentence: string }[]>(['db', 'events', 'adb']);
+    expect(events.filter(({ reason }) => reason === 'switchover')).toHaveLength(3);
+    expect(events.find(({ reason }) => reason === 'switchover')?.sentence).toMatch(
+      /leads in place of adb-1 \(epoch 2\): a switchover was asked for/,
+    );
+  });
+
+  it('by force goes to the slave that holds everything', async () => {
+    const before = await status();
+    await pool.json(['db', 'failover', 'adb', '--yes']);
+    await untilSame('the pair is whole again', 90, async () => (await status()).status, 'READY');
+    const after = await status();
+    expect([after.master, after.sync]).toEqual([before.sync, before.master]);
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
+  });
+});
+
+describe('maintenance', () => {
+  it('restarts engines one after another, with the master handing over', async () => {
+    const before = await status();
+    await pool.json(['db', 'restart', 'adb'], { timeoutMs: 240_000 });
+    const after = await status();
+    expect(after.status).toBe('READY');
+    expect(after.master).toBe(before.sync);
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
+  });
+
+  it('sets a parameter that needs a restart on both members, and refuses one that would break replication', async () => {
+    expect((await pool.cli(['db', 'param', 'set', 'adb', 'gtid_strict_mode=OFF'])).code).toBe(2);
+    await pool.json(['db', 'param', 'set', 'adb', 'innodb_read_io_threads=8'], { timeoutMs: 240_000 });
+    expect(await sql(pool.first, 'SELECT @@innodb_read_io_threads')).toBe('8');
+    expect(await sql(pool.first, 'SELECT @@innodb_read_io_threads', { replica: true })).toBe('8');
+  });
+
+  it('makes the copy of a slave anew, and never that of the master', async () => {
+    const before = await status();
+    expect((await pool.cli(['db', 'reinit', 'adb', before.master ?? '', '--yes'])).code).toBe(4);
+    const after = await pool.json<DbJson>(['db', 'reinit', 'adb', before.sync ?? '', '--yes'], { timeoutMs: 240_000 });
+    expect(memberOf(after, before.sync)?.generation).not.toBe(memberOf(before, before.sync)?.generation);
+    await untilSame('the pair is whole again', 90, async () => (await status()).status, 'READY');
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t', { replica: true })).toBe('4');
+  });
+
+  it('resizes with a switchover, and refuses what fits nowhere', async () => {
+    expect((await pool.cli(['db', 'resize', 'adb', '--memory', '4096'])).code).toBe(1);
+    const before = await status();
+    const after = await pool.json<DbJson>(['db', 'resize', 'adb', '--memory', '1200m'], { timeoutMs: 300_000 });
+    expect(after.status).toBe('READY');
+    expect(after.master).toBe(before.sync);
+    for (const { id, node } of after.members) {
+      const { HostConfig } = await pool.host(node).docker.getContainer(id).inspect();
+      expect(HostConfig.Memory).toBe(1200 * 2 ** 20);
+    }
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
+  });
+});
+
+describe('a host that is gone for good', () => {
+  it('has its member made anew on another one, and the pair is whole by itself', async () => {
+    await pool.json(['db', 'create', '--opt', 'replace-after=30', '--memory', '1', '--disk', '3', 'spare'], { timeoutMs: 240_000 });
+    const before = await status('spare');
+    await sql(pool.first, 'CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)', { name: 'spare' });
+    const gone = pool.host(memberOf(before, before.sync)?.node ?? '');
+    const on = pool.hosts.find((host) => host !== gone) ?? pool.first;
+    await gone.kill();
+    const look = () => pool.json<DbJson>(['db', 'status', 'spare'], { on });
+    const { value } = await until('another member is in sync', 300, async () => {
+      const now = await look();
+      return now.status === 'READY' && now.sync !== before.sync ? now : undefined;
+    });
+    expect(value.members.map(({ id }) => id).sort()).toEqual(['spare-1', 'spare-3']);
+    expect(memberOf(value, value.sync)?.node).not.toBe(gone.name);
+    await gone.boot();
+    await until('what the lost member left is gone', 240, async () =>
+      (await membersOn(gone)).some((text) => text.startsWith('spare-2')) ? undefined : true,
+    );
+    expect(await sql(on, 'SELECT COUNT(*) FROM t', { name: 'spare' })).toBe('2');
+    await untilSame('adb is whole again', 240, async () => (await status()).status, 'READY');
+  });
+});
+
+describe('destroying', () => {
+  it('keeps the data for a while, from which it can be brought back', async () => {
+    const { sentence } = await pool.json<{ sentence: string }>(['db', 'destroy', 'adb', '--yes']);
+    expect(sentence).toContain('kept until');
+    for (const host of pool.hosts) expect((await membersOn(host)).filter((text) => text.startsWith('adb-'))).toEqual([]);
+    const status404 = await pool.cli(['db', 'status', 'adb', '--json']);
+    expect({ exit: status404.code, hint: error(status404.stdout).hint }).toMatchObject({
+      exit: 3,
+      hint: expect.stringContaining('db undestroy adb'),
+    });
+    expect((await pool.json<DbJson>(['db', 'undestroy', 'adb'], { timeoutMs: 240_000 })).status).toBe('READY');
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
+  });
+
+  it('for good removes everything, and the name is free', async () => {
+    await pool.json(['db', 'destroy', 'adb', '--purge', '--yes'], { timeoutMs: 240_000 });
+    await pool.json(['db', 'destroy', 'spare', '--purge', '--yes'], { timeoutMs: 240_000 });
+    for (const host of pool.hosts) {
+      expect(await membersOn(host)).toEqual([]);
+      expect(await host.run('bash', ['-c', `ls ${host.root}/var/lib/xcaas/volumes 2>/dev/null || true`])).toBe('');
+    }
+    expect(await pool.json(['db', 'list'])).toEqual([]);
+    const made = await pool.json<DbJson>(['db', 'create', '-d', 'adb', '--opt', 'role=single'], { timeoutMs: 240_000 });
+    expect(made).toMatchObject({ status: 'READY', members: [{ id: 'adb-1', role: 'master' }] });
+    expect(await sql(pool.first, 'SHOW TABLES')).toBe('');
+  });
+});
