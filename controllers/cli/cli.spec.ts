@@ -4,18 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { dbCommands } from '#cli/commands/db.ts';
-import { dbChangeCommands } from '#cli/commands/db-changes.ts';
-import { dbConnectCommands } from '#cli/commands/db-connect.ts';
-import { lbCommands } from '#cli/commands/lb.ts';
-import { notBuiltCommands } from '#cli/commands/not-built.ts';
-import { xcaasCommands } from '#cli/commands/xcaas.ts';
+import { COMMANDS as commands } from '#cli/commands.ts';
 import { runCli } from '#cli/main.ts';
 import { run } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 import { startScript } from '#test/http-script.ts';
 
-const commands = [...xcaasCommands, ...lbCommands, ...dbCommands, ...dbChangeCommands, ...dbConnectCommands, ...notBuiltCommands];
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
   for (const each of open.splice(0)) await each.close();
@@ -261,7 +255,7 @@ describe('what the interface names', () => {
     xcaas:
       'join-token status doctor nodes events version upgrade stop backup recover token:create token:list token:revoke node:drain node:undrain node:remove node:label',
     lb: 'create add_container remove_container add_service remove_service list status peers logs destroy listener:add listener:remove rule:add rule:list rule:remove cert:add cert:list cert:remove set',
-    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup restore replica upgrade user database param:list param:set undestroy',
+    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup restore replica upgrade user:add user:list user:rotate user:drop database:add database:list database:drop param:list param:set undestroy',
     cache: 'create list status url switchover failover scale events connect backup destroy',
     fs: 'create list status url ls put get mkdir rm cat stat decommission balance failover events destroy',
   };
@@ -284,7 +278,6 @@ describe('what the interface names', () => {
     'recover',
     'db upgrade shop',
     'db backup create shop',
-    'db user add shop app',
     'cache create -d xcache --memory 4 --mode cluster --opt engine=valkey c',
     'cache scale c --shards 3',
     'fs create -d hdfs --datanodes 3 --yarn --hbase data',

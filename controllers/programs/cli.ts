@@ -1,7 +1,4 @@
-import { demoCommands } from '#cli/commands/demo.ts';
-import { lbCommands } from '#cli/commands/lb.ts';
-import { notBuiltCommands, notOfferedDbCommands } from '#cli/commands/not-built.ts';
-import { xcaasCommands } from '#cli/commands/xcaas.ts';
+import { COMMANDS } from '#cli/commands.ts';
 import { runCli } from '#cli/main.ts';
 
 process.exitCode = await runCli({
@@ -11,5 +8,5 @@ process.exitCode = await runCli({
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  commands: [...xcaasCommands, ...lbCommands, ...demoCommands, ...notOfferedDbCommands, ...notBuiltCommands],
+  commands: COMMANDS,
 });

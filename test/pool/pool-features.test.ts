@@ -144,7 +144,7 @@ describe('a load balancer', () => {
       ['lb', 'create', '--listen', 'udp:53', 'dns'],
       ['lb', 'rule', 'add', 'web', '--path', '/x', '--to', 'a:50,b:50'],
       ['lb', 'set', 'web', 'rate-limit=10'],
-      ['db', 'create', '-d', 'adb'],
+      ['cache', 'create', '-d', 'xcache'],
     ]) {
       const answer = await pool.cli([...args, '--json']);
       expect({ args, code: answer.code, error: JSON.parse(answer.stdout).error.code }).toEqual({ args, code: 1, error: 'not_implemented' });

@@ -3,15 +3,10 @@ import { AppError } from '#core/errors.ts';
 
 /** Verbs that the interface names and that are not built yet: each says so instead of half-working. */
 const VERBS: Record<string, string[]> = {
-  db: ['cutover restore upgrade backup replica user database'],
+  db: ['cutover restore upgrade backup replica'],
   cache: ['create list status url switchover failover scale events connect backup destroy'],
   fs: ['create list status url ls put get mkdir rm cat stat decommission balance failover events destroy'],
 };
-
-/** Written and tried by themselves, but not yet as a whole on a pool (`db.ts`, `db-changes.ts`, `db-connect.ts`): they are not offered until then. */
-const DB_VERBS = 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume param';
-
-export const notOfferedDbCommands: readonly Command[] = DB_VERBS.split(' ').map((verb) => notBuilt(['db', verb]));
 
 const POOL_VERBS = ['upgrade', 'backup', 'recover'];
 
@@ -33,7 +28,7 @@ function notBuilt(path: string[]): Command {
     loose: true,
     async run() {
       throw new AppError('not_implemented', `${path.join(' ')} is not built yet`, {
-        hint: 'load balancers (lb) and the pool (xcaas) are',
+        hint: 'load balancers (lb), databases (db) and the pool (xcaas) are',
       });
     },
   };

@@ -1,0 +1,21 @@
+import type { Command } from '#cli/command.ts';
+import { dbCommands } from '#cli/commands/db.ts';
+import { dbChangeCommands } from '#cli/commands/db-changes.ts';
+import { dbConnectCommands } from '#cli/commands/db-connect.ts';
+import { dbUserCommands } from '#cli/commands/db-users.ts';
+import { demoCommands } from '#cli/commands/demo.ts';
+import { lbCommands } from '#cli/commands/lb.ts';
+import { notBuiltCommands } from '#cli/commands/not-built.ts';
+import { xcaasCommands } from '#cli/commands/xcaas.ts';
+
+/** Everything that the command line offers. */
+export const COMMANDS: readonly Command[] = [
+  ...xcaasCommands,
+  ...lbCommands,
+  ...dbCommands,
+  ...dbChangeCommands,
+  ...dbConnectCommands,
+  ...dbUserCommands,
+  ...demoCommands,
+  ...notBuiltCommands,
+];
