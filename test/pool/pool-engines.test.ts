@@ -129,7 +129,10 @@ describe('an overlay', () => {
   });
 
   it('keeps WebSockets open', async () => {
-    const sockets = await startSockets({ url: 'ws://web3:8080/ws', count: 10, heartbeatMs: 100, inContainer: { host: n1, network: 'ov' } });
+    const inContainer = { host: n1, network: 'ov' };
+    // The name of a container elsewhere comes by gossip, a while after its start.
+    await (await startLoad({ url: 'http://web3:8080/', rps: 1, waitOkMs: 10_000, inContainer })).stop();
+    const sockets = await startSockets({ url: 'ws://web3:8080/ws', count: 10, heartbeatMs: 100, inContainer });
     await sleep(700);
     expect(await sockets.stop()).toMatchObject({ opened: 10, alive: 10, died: [] });
   });
