@@ -89,7 +89,18 @@ export function createWorld({ pool, db, disks }: { pool: Pool; db: string; disks
       return { master: { id: leads.id, host: on }, slave: { id: follows.id, host: beside }, witness };
     },
     sql(member, database = db) {
-      const client = ['exec', '--user', '7481:7481', member.id, 'mariadb', '--batch', '--skip-column-names', '--connect-timeout', '5'];
+      const client = [
+        'exec',
+        '--user',
+        '7481:7481',
+        member.id,
+        'mariadb',
+        '--user=xcaas_agent',
+        '--batch',
+        '--skip-column-names',
+        '--connect-timeout',
+        '5',
+      ];
       return async (text) => parseBatch(await docker(member.host, ...client, database, '--execute', text));
     },
     async root(member) {
