@@ -36,9 +36,13 @@ describe('a pair of MariaDB engines', () => {
     pair = await makePair(lab);
   });
   afterEach(async () => {
+    // Whatever a test has left, also one that failed: the next one finds a pair that takes writes.
+    await pair.a.signal('SIGCONT');
     await thaw();
+    await pair.sa.killOwnOthers(5000);
     await within(15_000, 'nobody waits any more', async () => (await waiters()) === 0);
     for (const one of clients.splice(0)) one.destroy();
+    await pair.sa.setReadOnly(false, 2000);
   });
   afterAll(async () => {
     await lab?.stop();
@@ -136,8 +140,14 @@ describe('a pair of MariaDB engines', () => {
     await within(10_000, 'it waits', async () => (await waiters()) === 1);
     const beat = watch(beating.heartbeat({ epoch: 1, member: 'a' }, 60_000));
     const asleep = watch(sleeping.query('SELECT SLEEP(60)'));
-    const order = watch(locking.setReadOnly(true, 60_000));
     await within(10_000, 'the heartbeat waits too', async () => (await waiters()) >= 2);
+    // Once it is asked for nobody else begins to write.
+    const order = watch(locking.setReadOnly(true, 60_000));
+    await within(10_000, 'read-only is asked for', async () =>
+      (await sa.query<{ n: string }>("SELECT COUNT(*) n FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for%lock'")).some(
+        ({ n }) => Number(n) > 0,
+      ),
+    );
     const before = await sa.facts();
 
     expect(await sa.killOwnOthers(5000)).toBe(true);

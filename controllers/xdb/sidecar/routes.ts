@@ -3,21 +3,21 @@ import type { Engine } from '#xdb/engine/engine.ts';
 import type { MemberStatus } from '#xdb/schema.ts';
 import type { AdminRoute } from './admin.ts';
 import type { MemberDisk } from './disk.ts';
-import { ENGINE_STATUS } from './metrics.ts';
+import { ENGINE_STATUS, type MetricsInput, type SidecarMetrics } from './metrics.ts';
+import type { Reporter } from './reporter.ts';
 import type { Requests } from './requests.ts';
-import type { Turn } from './turn.ts';
 import { within } from './within.ts';
 
 export interface MemberRoutesOptions {
-  status(): MemberStatus | undefined;
-  turn(): Turn | undefined;
-  sentences(): readonly string[];
+  reporter: Pick<Reporter, 'status' | 'last' | 'sentences'>;
   /** The loop turns. */
   alive(): boolean;
   requests: Requests;
   disk: MemberDisk;
   engine: Pick<Engine, 'connect'>;
-  metricsText(counters: Readonly<Record<string, string>>): Promise<string>;
+  metrics: Pick<SidecarMetrics, 'text'>;
+  /** Of what no turn tells. */
+  also(): Pick<MetricsInput, 'heartbeatMs' | 'consulReachable' | 'endpointLive'>;
   /** Something was asked for. */
   onRequest(): void;
 }
@@ -26,7 +26,8 @@ const WELL: ReadonlySet<MemberStatus['state']> = new Set(['running', 'catching_u
 
 /** What every member answers: how it is, and that its engine is to be started anew or its copy to be made anew. */
 export function memberRoutes(options: MemberRoutesOptions): AdminRoute[] {
-  const { status, turn, sentences, alive, requests, disk, onRequest } = options;
+  const { alive, requests, disk, engine, metrics, also, onRequest } = options;
+  const { status, last: turn, sentences } = options.reporter;
   const seen = () => {
     const now = status();
     if (now === undefined) throw new AppError('unavailable', 'this member has not looked around yet');
@@ -45,7 +46,16 @@ export function memberRoutes(options: MemberRoutesOptions): AdminRoute[] {
         return { status: ok ? 200 : 503, body: { ok, sentence: now?.sentence ?? 'this member has not looked around yet' } };
       },
     },
-    { method: 'GET', path: '/metrics', handle: async () => ({ text: await options.metricsText(await engineStatus(options.engine)) }) },
+    {
+      method: 'GET',
+      path: '/metrics',
+      async handle() {
+        const engineCounters = await engineStatus(engine);
+        const { view, local, facts } = turn() ?? {};
+        const sync = view?.protocol.sync?.value;
+        return { text: await metrics.text({ status: seen(), sync, local, facts, engine: engineCounters, ...also() }) };
+      },
+    },
     {
       method: 'GET',
       path: '/logs',

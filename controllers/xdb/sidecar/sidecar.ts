@@ -1,29 +1,27 @@
 import { mkdir } from 'node:fs/promises';
-import { type ConsulClient, createConsul, parseKv } from '#core/consul/client.ts';
+import { createConsul, parseKv } from '#core/consul/client.ts';
 import { watchConsul } from '#core/consul/watch.ts';
-import { AppError, messageOf } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createLoop } from '#core/loop.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
 import type { Engine, UserAdmin } from '#xdb/engine/engine.ts';
 import { BUDGETS } from '#xdb/protocol/types.ts';
-import type { MemberStatus } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 import { keepAccounts } from './accounts.ts';
-import { type AdminRoute, serveAdmin } from './admin.ts';
+import { serveAdmin } from './admin.ts';
+import { createAfterTurn } from './after-turn.ts';
 import { backupRoutes, createBackups } from './backups.ts';
-import { type CloneProgress, createRecipient } from './clone-client.ts';
-import { createDonor } from './clone-server.ts';
-import { type SidecarConfig, XDB_PORTS } from './config.ts';
+import { createRecipient } from './clone-client.ts';
+import type { SidecarConfig } from './config.ts';
 import { createCredentials } from './credentials.ts';
-import { openDisk } from './disk.ts';
+import { type MemberDisk, openDisk } from './disk.ts';
 import { guardDisk } from './disk-guard.ts';
 import { startEndpoint } from './endpoint.ts';
-import { endpointOf } from './endpoint-table.ts';
 import { createEngineLink } from './engine-link.ts';
 import type { Tools } from './execute/context.ts';
-import { createFailpoints } from './failpoint.ts';
+import { createFailpoints, type Failpoints } from './failpoint.ts';
 import { readGuards } from './guards.ts';
 import { createHeartbeat } from './heartbeat.ts';
 import { holdInstanceLock } from './instance-lock.ts';
@@ -31,19 +29,19 @@ import { createKnownAddresses } from './known-addresses.ts';
 import { createMetrics } from './metrics.ts';
 import { createObserver } from './observe.ts';
 import { ownAddress } from './own-address.ts';
+import { startOwnPeers } from './own-peers.ts';
+import { keepParameters } from './parameters.ts';
+import { partOf } from './part.ts';
 import { createPeerClient } from './peer-client.ts';
-import { startPeerServer } from './peer-server.ts';
-import { serveStore } from './peer-store.ts';
 import { followPositions } from './positions.ts';
 import { probeEngine } from './probe-engine.ts';
 import { decisive } from './records.ts';
+import { createReporter } from './reporter.ts';
 import { createRequests } from './requests.ts';
 import { createOriginRestorer } from './restore-origin.ts';
 import { memberRoutes } from './routes.ts';
 import { createSecondView } from './second-view.ts';
-import { createSayer } from './sentence.ts';
 import { keepSession } from './session.ts';
-import { statusOf } from './status.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createRecordWriter } from './transaction.ts';
 import { createTurner, type Turn } from './turn.ts';
@@ -74,8 +72,8 @@ export interface Sidecar {
 const LOOK_MS = 500;
 const BUSY_LOOK_MS = 100;
 const SLOW_MS = 5000;
-const KEPT_SENTENCES = 300;
 
+/** Wires the parts of a member's sidecar and lets them run. What each does stands in its own file. */
 export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const { config, tcp, log } = deps;
   const { db, member, node, paths } = config;
@@ -90,26 +88,13 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const credentials = createCredentials(paths.credentials, log);
   await credentials.refresh();
   const { engine, users } = deps.engine(() => credentials.current()?.agent);
-  const disk = await openDisk(paths.memory, { db, member }, failpoints);
-  if (disk.isNew) {
-    if (await engine.hasData()) {
-      throw new AppError('conflict', 'this volume holds data of which nothing is known', {
-        hint: 'give the member an empty volume; nothing was touched',
-      });
-    }
-    await disk.claim();
-  }
+  const disk = await openOwnDisk(config, engine, failpoints);
   const token = await readToken(paths.consulToken);
-  const consul: ConsulClient = createConsul({ socketPath: paths.consulSocket, ...(token === undefined ? {} : { token }) });
+  const consul = createConsul({ socketPath: paths.consulSocket, ...(token === undefined ? {} : { token }) });
   const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log });
   const requests = createRequests();
   const metrics = createMetrics();
-  const say = createSayer();
-  const sentences: string[] = [];
   let address = (await ownAddress()) ?? '127.0.0.1';
-  let last: Turn | undefined;
-  let lastStatus: MemberStatus | undefined;
-  let cloning: CloneProgress | undefined;
   let ended = false;
   let busyTimer: NodeJS.Timeout | undefined;
 
@@ -125,11 +110,12 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const heartbeat = createHeartbeat({ engine, log });
   const session = keepSession({ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty });
   const accounts = keepAccounts(users, log);
+  const parameters = keepParameters({ engine, log, onChange: () => reporter.tell() });
   const positions = followPositions(peers, dirty);
   const diskGuard = guardDisk({
     path: paths.state,
     reserve: paths.reserve,
-    diskBytes: () => last?.view?.spec.value.diskBytes,
+    diskBytes: () => reporter.last()?.view?.spec.value.diskBytes,
     onChange: dirty,
   });
   const watch = watchLeader({
@@ -137,25 +123,18 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     secondView: createSecondView({ consul, agentSocket: paths.agentSocket, node }),
     onChange: dirty,
   });
+  const reporter = createReporter({ member, node, address: () => address, disk, diskGuard, parameters, session, log });
+  const afterTurn = createAfterTurn({
+    ...{ member, addresses, endpoint, heartbeat, accounts, parameters, watch, positions, session, credentials, log },
+    address: () => address,
+  });
   const tools: Tools = {
-    config,
-    engine,
+    ...{ config, engine, supervisor, disk, session, heartbeat, consul, credentials, failpoints, log },
     link: createEngineLink(engine, log),
-    supervisor,
-    disk,
-    session,
-    heartbeat,
     write: createRecordWriter({ consul, db, member, failpoints }),
     takeClone: createRecipient({ engine, peers, log }),
     restoreOrigin: createOriginRestorer({ config, engine, consul, credentials, log }),
-    consul,
-    credentials,
-    failpoints,
-    log,
-    onClone(progress) {
-      cloning = progress;
-      tell();
-    },
+    onClone: reporter.cloning,
     onLeave() {
       ended = true;
       deps.onLeave();
@@ -166,88 +145,11 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     observer: createObserver({ db, me: member, addressOf: (id) => addresses.of(id)?.address, engine, requests }),
     ...{ positions, watch, diskGuard, addresses, metrics, guards, log },
     budgets: BUDGETS,
-    onDecided: follow,
+    onDecided(turn) {
+      afterTurn(turn);
+      reporter.decided(turn);
+    },
   });
-
-  /** Everything that rests on a turn and is no step of the protocol. */
-  function follow(turn: Turn): void {
-    last = turn;
-    const { view, local, facts } = turn;
-    const sync = view?.protocol.sync?.value;
-    const leads = sync?.leader.id === member && sync.leader.gen === local.disk.gen;
-    if (view !== undefined) {
-      const table = endpointOf(view, { member, address }, endpoint.current());
-      if (table !== undefined) endpoint.lead(table);
-    }
-    const writing = leads && sync.state === 'open' && facts !== undefined && !facts.readOnly;
-    heartbeat.set(writing ? { epoch: sync.epoch, member, instance: facts.instance } : undefined);
-    const known = credentials.current();
-    const spec = view?.spec.value;
-    const wanted = writing && known !== undefined && spec !== undefined;
-    accounts.set(wanted ? { where: `${facts.instance} ${sync.epoch}`, database: spec.database, users: known.users } : undefined);
-    aim(turn);
-    releaseLock(turn, leads);
-    tell();
-  }
-
-  function writes(): boolean {
-    const sync = last?.view?.protocol.sync?.value;
-    return sync?.leader.id === member && sync.state === 'open' && last?.facts?.readOnly === false;
-  }
-
-  function aim({ view, facts }: Turn): void {
-    const sync = view?.protocol.sync?.value;
-    const leader = sync === undefined || sync.leader.id === member ? undefined : sync.leader.id;
-    const at = leader === undefined ? undefined : addresses.of(leader);
-    watch.aim(
-      leader === undefined || at === undefined ? undefined : { member: leader, address: at.address, port: XDB_PORTS.engine, node: at.node },
-    );
-    // While there is no sync slave the leader wants to know how near its followers are.
-    const wanted = sync?.leader.id === member && sync.state === 'open' && sync.sync === null && facts !== undefined;
-    const followers = new Set(facts?.dumps.map((dump) => dump.member) ?? []);
-    positions.want(
-      [...followers].flatMap((id) => {
-        const found = wanted ? addresses.of(id) : undefined;
-        return found === undefined ? [] : [{ member: id, address: found.address, port: XDB_PORTS.peer }];
-      }),
-    );
-  }
-
-  /** A leader whose engine is gone lets its sync slave take over at once, rather than after its session. */
-  function releaseLock({ view, local }: Turn, leads: boolean): void {
-    const records = view?.protocol;
-    const heir = records?.sync?.value.sync?.id;
-    if (!leads || heir === undefined || records === undefined || local.engine.state !== 'down' || local.stopping?.then === 'restart')
-      return;
-    if (records.lockHolder !== member || records.paused || !records.present.includes(heir)) return;
-    session.releaseLock().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the lock could not be given back'));
-  }
-
-  function tell(): void {
-    if (last === undefined) return;
-    const { view, local, facts, step } = last;
-    const bytes = cloning === undefined ? '' : ` (${Math.floor(cloning.bytes / 2 ** 20)} MiB so far)`;
-    const sentence = say(`${step.reason}${bytes}`);
-    const ready = view?.protocol.data[member]?.value.ready ?? null;
-    lastStatus = statusOf({
-      ...{ member, node, address, local, facts, step, sentence, ready },
-      sync: view?.protocol.sync?.value,
-      replica: view?.protocol.replicas.includes(member) ?? false,
-      spec: view?.spec,
-      startedSerial: disk.now().startedSerial,
-      cloning: cloning !== undefined,
-      disk: diskGuard.use(),
-      pendingRestart: [],
-      time: new Date(),
-    });
-    session.set(lastStatus);
-    if (!sentences.at(-1)?.endsWith(` ${sentence}`)) {
-      // Steps are logged with how they ended.
-      if (step.do === 'wait') log.info({ rule: step.rule, sentence }, 'waits');
-      sentences.push(`${new Date().toISOString()} ${sentence}`);
-    }
-    if (sentences.length > KEPT_SENTENCES) sentences.shift();
-  }
 
   let slowAt = Number.NEGATIVE_INFINITY;
   async function cycle(): Promise<string> {
@@ -258,8 +160,8 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     }
     const { step, outcome } = await turner.turn();
     if (outcome?.is === 'done') dirty();
-    else if (outcome !== undefined || isUnderWay(last)) soon();
-    return say(step.reason);
+    else if (outcome !== undefined || isUnderWay(reporter.last())) soon();
+    return reporter.status()?.sentence ?? step.reason;
   }
 
   function soon(): void {
@@ -289,69 +191,30 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   });
 
   const backups = createBackups({
-    ...{ config, engine, engineAt: deps.engineAt, consul, credentials, peers, log, last: () => last },
+    ...{ config, engine, engineAt: deps.engineAt, consul, credentials, peers, log, last: reporter.last },
     addressOf: (id) => addresses.of(id)?.address,
   });
-  const peerServer = startPeers();
-  const admin = await serveAdmin(paths.admin, routes());
+  const peerServer = startOwnPeers({ config, tls, engine, credentials, disk, backups, last: reporter.last, log });
+  const admin = await serveAdmin(paths.admin, [
+    ...backupRoutes(backups),
+    ...memberRoutes({
+      ...{ reporter, requests, disk, engine, metrics, onRequest: dirty },
+      alive: () => loop.alive() || reporter.isCloning(),
+      also: () => ({
+        heartbeatMs: heartbeat.lastMs(),
+        consulReachable: turner.consulReachable(),
+        endpointLive: endpoint.live(),
+      }),
+    }),
+    ...userRoutes({
+      ...{ users, credentials },
+      writes: () => partOf(reporter.last()).writes !== undefined,
+      leader: () => partOf(reporter.last()).sync?.leader.id,
+    }),
+  ]);
   loop.start();
   backups.start();
   log.info({ db, member, address, gen: disk.now().gen, wasMaster: disk.now().wasMaster, epoch: disk.now().epoch }, 'sidecar started');
-
-  function startPeers() {
-    const donor = createDonor({
-      engine,
-      leading() {
-        const sync = last?.view?.protocol.sync?.value;
-        const open = sync?.leader.id === member && sync.state === 'open' && last?.facts !== undefined;
-        return open && sync.leader.gen === disk.now().gen ? { gen: sync.leader.gen, epoch: sync.epoch } : undefined;
-      },
-      log,
-    });
-    return startPeerServer({
-      ...{ db, tls, log, port: XDB_PORTS.peer, secret: credentials.peerSecret, clone: donor },
-      store: (socket, object) => serveStore(backups.own(), socket, object),
-      async position() {
-        const { gen } = disk.now();
-        const facts = last?.facts;
-        const slave = facts?.slave;
-        if (gen === null || facts === undefined || slave === undefined)
-          throw new AppError('unavailable', 'this member does not follow anybody now');
-        return { gen, boot: facts.instance, received: slave.ioGtid, from: slave.io === 'running' ? (slave.master ?? null) : null };
-      },
-    });
-  }
-
-  function routes(): AdminRoute[] {
-    return [...backupRoutes(backups), ...ownRoutes()];
-  }
-
-  function ownRoutes(): AdminRoute[] {
-    const own = memberRoutes({
-      status: () => lastStatus,
-      turn: () => last,
-      sentences: () => sentences,
-      alive: () => loop.alive() || cloning !== undefined,
-      requests,
-      disk,
-      engine,
-      metricsText: async (counters) => {
-        if (lastStatus === undefined) throw new AppError('unavailable', 'this member has not looked around yet');
-        return metrics.text({
-          status: lastStatus,
-          sync: last?.view?.protocol.sync?.value,
-          local: last?.local,
-          facts: last?.facts,
-          heartbeatMs: heartbeat.lastMs(),
-          consulReachable: turner.consulReachable(),
-          endpointLive: endpoint.live(),
-          engine: counters,
-        });
-      },
-      onRequest: dirty,
-    });
-    return [...own, ...userRoutes({ users, credentials, writes, leader: () => last?.view?.protocol.sync?.value.leader.id })];
-  }
 
   return {
     async stop(keep) {
@@ -360,21 +223,28 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
       admin.close();
       admin.closeAllConnections();
       diskGuard.stop();
-      await Promise.all([
-        loop.stop(),
-        backups.stop(),
-        watch.stop(),
-        positions.stop(),
-        heartbeat.stop(),
-        peerServer.stop(),
-        endpoint.stop(),
-      ]);
-      await session.stop(keep);
+      await loop.stop();
+      const others = [backups, watch, positions, heartbeat, accounts, parameters, peerServer, endpoint];
+      // The session is given up at once: what others wait for may hang.
+      await Promise.all([session.stop(keep), ...others.map((one) => one.stop())]);
       tools.link.drop();
       consul.close();
       lock.close();
     },
   };
+}
+
+/** @throws AppError `conflict` when the volume belongs to somebody else, or holds data of which nothing is known */
+async function openOwnDisk({ db, member, paths }: SidecarConfig, engine: Engine, failpoints: Failpoints): Promise<MemberDisk> {
+  const disk = await openDisk(paths.memory, { db, member }, failpoints);
+  if (!disk.isNew) return disk;
+  if (await engine.hasData()) {
+    throw new AppError('conflict', 'this volume holds data of which nothing is known', {
+      hint: 'give the member an empty volume; nothing was touched',
+    });
+  }
+  await disk.claim();
+  return disk;
 }
 
 /** Calls on when the text differs from the one before. */

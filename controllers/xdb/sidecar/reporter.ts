@@ -1,0 +1,87 @@
+import type { Logger } from '#core/log.ts';
+import type { MemberStatus } from '#xdb/schema.ts';
+import type { CloneProgress } from './clone-client.ts';
+import type { MemberDisk } from './disk.ts';
+import type { DiskGuard } from './disk-guard.ts';
+import type { ParametersKeeper } from './parameters.ts';
+import { createSayer } from './sentence.ts';
+import type { MemberSession } from './session.ts';
+import { statusOf } from './status.ts';
+import type { Turn } from './turn.ts';
+
+/** What this member says of itself: its record, its log, and its last sentences. */
+export interface Reporter {
+  /** What was seen and decided last. */
+  last(): Turn | undefined;
+  decided(turn: Turn): void;
+  /** A copy of the data that is under way. */
+  cloning(progress: CloneProgress | undefined): void;
+  isCloning(): boolean;
+  /** Something beside the protocol has changed. */
+  tell(): void;
+  status(): MemberStatus | undefined;
+  sentences(): readonly string[];
+}
+
+export interface ReporterOptions {
+  member: string;
+  node: string;
+  address(): string;
+  disk: Pick<MemberDisk, 'now'>;
+  diskGuard: Pick<DiskGuard, 'use'>;
+  parameters: Pick<ParametersKeeper, 'pendingRestart'>;
+  session: Pick<MemberSession, 'set'>;
+  log: Logger;
+}
+
+const KEPT_SENTENCES = 300;
+
+export function createReporter(options: ReporterOptions): Reporter {
+  const { member, node, disk, diskGuard, parameters, session, log } = options;
+  const say = createSayer();
+  const sentences: string[] = [];
+  let last: Turn | undefined;
+  let status: MemberStatus | undefined;
+  let cloning: CloneProgress | undefined;
+
+  function tell(): void {
+    if (last === undefined) return;
+    const { view, local, facts, step } = last;
+    const bytes = cloning === undefined ? '' : ` (${Math.floor(cloning.bytes / 2 ** 20)} MiB so far)`;
+    const sentence = say(`${step.reason}${bytes}`);
+    status = statusOf({
+      ...{ member, node, address: options.address(), local, facts, step, sentence },
+      ready: view?.protocol.data[member]?.value.ready ?? null,
+      sync: view?.protocol.sync?.value,
+      replica: view?.protocol.replicas.includes(member) ?? false,
+      spec: view?.spec,
+      startedSerial: disk.now().startedSerial,
+      cloning: cloning !== undefined,
+      disk: diskGuard.use(),
+      pendingRestart: parameters.pendingRestart(),
+      time: new Date(),
+    });
+    session.set(status);
+    if (sentences.at(-1)?.endsWith(` ${sentence}`)) return;
+    // Steps are logged with how they ended.
+    if (step.do === 'wait') log.info({ rule: step.rule, sentence }, 'waits');
+    sentences.push(`${new Date().toISOString()} ${sentence}`);
+    if (sentences.length > KEPT_SENTENCES) sentences.shift();
+  }
+
+  return {
+    last: () => last,
+    decided(turn) {
+      last = turn;
+      tell();
+    },
+    cloning(progress) {
+      cloning = progress;
+      tell();
+    },
+    isCloning: () => cloning !== undefined,
+    tell,
+    status: () => status,
+    sentences: () => sentences,
+  };
+}
