@@ -14,6 +14,8 @@ export const BackupPlan = z.object({
   schedule: z.string().max(100).optional(),
   /** Full backups kept; binlogs are kept as far back as the oldest of them needs. */
   keep: z.number().int().min(1).max(365).default(7),
+  /** cron expression of verifications: each restores the newest backup for real. */
+  verify: z.string().max(100).optional(),
   /** `volume` = the members' own `backup` volume; `s3://…`, `webhdfs://…` else. */
   store: z.string().max(500).default('volume'),
 });
@@ -163,6 +165,16 @@ export const MemberStatus = z.object({
   /** Disk guard. */
   disk: z.object({ usedBytes: z.number(), totalBytes: z.number(), state: z.enum(['ok', 'warn', 'read_only']) }).optional(),
   uri: z.string().optional(),
+  /** How far this member has archived its binlog: what came after `time` is in no backup yet. */
+  archive: z
+    .object({
+      active: z.boolean(),
+      sentence: z.string(),
+      gtid: z.string().optional(),
+      time: z.string().optional(),
+      behindBytes: z.number().int(),
+    })
+    .optional(),
   time: z.string(),
 });
 export type MemberStatus = z.infer<typeof MemberStatus>;
@@ -182,6 +194,8 @@ export const DbStatus = z.object({
   firstReady: z.string().optional(),
   /** What the record said when the controller looked last: a change of it is an event. */
   seen: z.object({ epoch: z.number().int(), leader: z.string(), sync: z.string().nullable() }).optional(),
+  /** What had become of each backup by then, by its id. */
+  backups: z.record(z.string(), z.string()).optional(),
 });
 export type DbStatus = z.infer<typeof DbStatus>;
 
@@ -189,8 +203,12 @@ export type DbStatus = z.infer<typeof DbStatus>;
 export const SealedRecord = z.object({ v: z.literal(1), serial: z.number().int(), sealed: z.string() });
 export type SealedRecord = z.infer<typeof SealedRecord>;
 
+const StoreCredentials = z.object({ user: z.string(), secret: z.string().optional() });
+
 /** What members get as the secret file `credentials.json`. */
 export const Credentials = z.object({
+  /** Of the record that a file was made from: who asks a member to act by a change of them says which one. Not in the sealed text. */
+  serial: z.number().int().optional(),
   /** Sidecar's own account, through 127.0.0.1 and the extra port, and the unix socket. */
   agent: z.string(),
   /** One replication account a member (`repl_<member>`), so that one can be locked without the others. */
@@ -202,13 +220,15 @@ export const Credentials = z.object({
   /** Backups are encrypted with the first of them; older ones still open what they sealed. */
   backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).optional(),
   /** Of the store for backups, when it is an outside one. */
-  store: z.object({ user: z.string(), secret: z.string().optional() }).optional(),
+  store: StoreCredentials.optional(),
+  /** Of stores that hold earlier backups, by their address. */
+  formerStores: z.record(z.string(), StoreCredentials).optional(),
   /** Of the database that this one is restored from: what opens its backups, and what its members ask for. */
   origin: z
     .object({
       peerSecret: z.string().optional(),
       backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).default([]),
-      store: z.object({ user: z.string(), secret: z.string().optional() }).optional(),
+      store: StoreCredentials.optional(),
     })
     .optional(),
 });

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { ConsulClient } from '#core/consul/client.ts';
 import type { Logger } from '#core/log.ts';
 import { validate } from '#core/validate.ts';
@@ -76,6 +77,11 @@ export function situationOf(turn: Turn | undefined, member: string): Situation |
   };
 }
 
+const ProbeBody = z.object({
+  store: z.string().max(500),
+  account: z.object({ user: z.string().max(500), secret: z.string().max(1000).optional() }).optional(),
+});
+
 /** What a member answers of its backups. */
 export function backupRoutes(service: BackupService): AdminRoute[] {
   return [
@@ -85,6 +91,15 @@ export function backupRoutes(service: BackupService): AdminRoute[] {
       method: 'POST',
       path: '/backup/choose',
       handle: async ({ body }) => ({ body: await service.choose(validate(RestoreWish, body ?? {}, 'what is to be restored')) }),
+    },
+    {
+      method: 'POST',
+      path: '/backup/probe',
+      async handle({ body }) {
+        const { store, account } = validate(ProbeBody, body, 'the place for backups');
+        await service.probe(store, account);
+        return {};
+      },
     },
   ];
 }

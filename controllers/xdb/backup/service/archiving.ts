@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { type Archiver, createArchiver } from '../archive.ts';
+import { DOMAIN } from '../choose.ts';
 import { formatPosition, parsePosition } from '../position.ts';
 import type { ArchiveStatus, BackupRecord } from '../schema.ts';
-import { type BackupServiceDeps, DOMAIN } from './deps.ts';
+import type { BackupServiceDeps } from './deps.ts';
 import type { Place } from './place.ts';
 import type { Situation } from './situation.ts';
 
@@ -13,9 +14,9 @@ export interface Archiving {
   status(): ArchiveStatus;
 }
 
-/** Backups whose data are there. */
-export function usable(records: readonly BackupRecord[]): BackupRecord[] {
-  return records.filter(({ state, deleting }) => state === 'done' && deleting === undefined);
+/** Backups whose data are in that place. */
+export function usable(records: readonly BackupRecord[], { shown }: Pick<Place, 'shown'>): BackupRecord[] {
+  return records.filter(({ state, deleting, store }) => state === 'done' && deleting === undefined && store === shown);
 }
 
 /** Lets the archiver work when it is this member's job. */
@@ -27,9 +28,10 @@ export function createArchiving({ member, situation, paths, log }: BackupService
   function reasonNotTo(present: Situation | undefined, records: readonly BackupRecord[]): string | undefined {
     if (present === undefined) return 'the engine does not run';
     if (!present.faithful) return 'this member does not follow its leader yet';
-    if (!placeOf(present).perMember && !present.leads) return 'the leader archives';
+    const place = placeOf(present);
+    if (!place.perMember && !present.leads) return 'the leader archives';
     // Without a full backup binlogs restore nothing, and would fill the store.
-    return usable(records).length === 0 ? 'there is no full backup yet' : undefined;
+    return usable(records, place).length === 0 ? 'there is no full backup yet' : undefined;
   }
 
   return {
@@ -45,7 +47,7 @@ export function createArchiving({ member, situation, paths, log }: BackupService
       if (current?.place !== place) {
         current = { place, archiver: createArchiver({ store: place.store, pack: place.pack, index, domain: DOMAIN, member, log }) };
       }
-      const since = Math.min(...usable(records).map(({ gtid = '' }) => (gtid.includes(',') ? 0 : parsePosition(gtid).seq)));
+      const since = Math.min(...usable(records, place).map(({ gtid = '' }) => (gtid.includes(',') ? 0 : parsePosition(gtid).seq)));
       const { epoch, instance } = present;
       const { position, timestamp, behindBytes, gapBefore } = await current.archiver.turn({ epoch, instance, since }, signal);
       const gap = gapBefore === undefined ? '' : `; what was before ${formatPosition(gapBefore, DOMAIN)} was not archived in time`;

@@ -17,7 +17,7 @@ const record = (more: Partial<BackupRecord> = {}): BackupRecord => ({
   store: 'volume',
   ...more,
 });
-const here = { me: 'adb-1', perMember: true, absentMs: () => 0 };
+const here = { me: 'adb-1', absentMs: () => 0 };
 const gone = (...members: string[]) => ({ ...here, absentMs: (member: string) => (members.includes(member) ? ABSENT_MS + 1 : 0) });
 
 describe('who makes a backup', () => {
@@ -38,9 +38,9 @@ describe('who makes a backup', () => {
   it('what was on the volume of a member that is no more is forgotten; on a store that all reach it is somebody else’s', () => {
     const done = record({ member: 'adb-0', state: 'done', verify: { state: 'asked', time: '' } });
     expect(assignments([done], situation, gone('adb-0'))).toMatchObject([{ do: 'forget' }]);
-    expect(assignments([done], situation, { ...gone('adb-0'), perMember: false })).toMatchObject([{ do: 'give', member: 'adb-2' }]);
-    const sound = record({ member: 'adb-0', state: 'done' });
-    expect(assignments([sound], situation, { ...gone('adb-0'), perMember: false })).toEqual([]);
+    const elsewhere = { ...done, store: 's3://store.example/b' };
+    expect(assignments([elsewhere], situation, gone('adb-0'))).toMatchObject([{ do: 'give', member: 'adb-2' }]);
+    expect(assignments([{ ...elsewhere, verify: undefined }], situation, gone('adb-0'))).toEqual([]);
   });
 });
 

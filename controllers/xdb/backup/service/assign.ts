@@ -1,4 +1,5 @@
 import type { BackupRecord } from '../schema.ts';
+import { VOLUME } from './place.ts';
 import type { Situation } from './situation.ts';
 
 /** What the leader's sidecar changes about the records of backups, so that somebody does each: **pure**. */
@@ -13,19 +14,21 @@ export type Assignment = { id: string; sentence: string } & (
  * A full backup is made by the slave, so that the master is left alone; by the leader where there is no slave. What a member had begun and cannot end, because
  * it is not there any more, has failed.
  *
- * @param perMember every member has a store of its own: what one made, another cannot read
+ * What lies on the volume of one member cannot be verified or deleted by another.
+ *
  * @param absentMs how long a member has not been there, 0 when it is
  */
 export function assignments(
   records: readonly BackupRecord[],
   { spec, sync, present }: Pick<Situation, 'spec' | 'sync' | 'present'>,
-  { me, perMember, absentMs }: { me: string; perMember: boolean; absentMs: (member: string) => number },
+  { me, absentMs }: { me: string; absentMs: (member: string) => number },
 ): Assignment[] {
   const worker = sync !== undefined && present.includes(sync) ? sync : me;
   const gone = (member: string) => absentMs(member) > ABSENT_MS;
   const isMember = (member: string) => spec.members.some(({ id }) => id === member);
   return records.flatMap((record): Assignment[] => {
     const { id, state, member, verify, deleting } = record;
+    const perMember = record.store === VOLUME;
     if (state === 'asked' && (member === undefined || gone(member))) {
       return [{ id, do: 'give', member: worker, sentence: `${worker} makes the backup ${id}` }];
     }

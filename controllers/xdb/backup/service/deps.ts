@@ -24,6 +24,3 @@ export interface BackupServiceDeps {
   log: Logger;
   now?: () => Date;
 }
-
-/** GTID domain of all databases (`engine/mariadb/names.ts`). */
-export const DOMAIN = 0;

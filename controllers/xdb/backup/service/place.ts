@@ -21,16 +21,32 @@ export function historyOf(spec: Pick<DbSpec, 'created'>): string {
   return (spec.created ?? 'first').replace(/[^0-9A-Za-z]/g, '') || 'first';
 }
 
-/** @param volume folder of the member's backup volume. @throws AppError `invalid` when the address is wrong, or a credential is missing */
-export function placeOf(spec: DbSpec, credentials: Credentials | undefined, volume: string, ca?: string): Place {
-  const { store: address } = spec.backup;
+/** Each member has it for itself; every other store is one for all of them. */
+export const VOLUME = 'volume';
+
+export interface PlaceOptions {
+  /** Folder of the member's backup volume; none where nobody is a member. */
+  volume: string;
+  /** Where, when it is not where backups go now. */
+  address?: string;
+  /** PEM of an authority besides the system's. */
+  ca?: string;
+}
+
+/** @throws AppError `invalid` when the address is wrong, or a credential is missing */
+export function placeOf(
+  spec: Pick<DbSpec, 'name' | 'created' | 'backup'>,
+  credentials: Pick<Credentials, 'backupKeys' | 'store' | 'formerStores'> | undefined,
+  { volume, address = spec.backup.store, ca }: PlaceOptions,
+): Place {
   const keys = backupKeys(credentials);
   const [newest] = keys;
   const history = historyOf(spec);
-  const opened = openStore(address, { volume, ...(credentials?.store ? { credentials: credentials.store } : {}), ...(ca ? { ca } : {}) });
+  const account = address === spec.backup.store ? credentials?.store : credentials?.formerStores?.[address];
+  const opened = openStore(address, { volume, ...(account ? { credentials: account } : {}), ...(ca ? { ca } : {}) });
   return {
     store: under(opened, `${spec.name}/${history}`),
-    perMember: address === 'volume',
+    perMember: address === VOLUME,
     shown: shownStore(address),
     history,
     pack: { codec: bestCodec(), key: newest },

@@ -1,18 +1,18 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
-import { readCatalog } from '../catalog.ts';
-import { unpack } from '../envelope.ts';
-import { formatPosition } from '../position.ts';
-import { planRestore, type RestoreTarget, type RestoreWindow, restoreWindows } from '../restore-plan.ts';
+import { chooseFrom, windowsOf } from '../choose.ts';
+import type { RestoreWindow } from '../restore-plan.ts';
 import { lastDue, scheduledId } from '../schedule.ts';
 import type { ArchiveStatus, BackupRecord, RestoreChoice, RestoreWish } from '../schema.ts';
+import { probeStore } from '../stores/probe.ts';
 import type { BackupStore } from '../stores/store.ts';
 import { unionStore } from '../stores/union.ts';
+import { openStore, type StoreCredentials } from '../stores/url.ts';
 import { createArchiving } from './archiving.ts';
 import { assignments, nextJob } from './assign.ts';
-import { type BackupServiceDeps, DOMAIN } from './deps.ts';
-import { keepToPlan } from './keeping.ts';
-import { type Place, placeOf } from './place.ts';
+import type { BackupServiceDeps } from './deps.ts';
+import { keepToPlan, stale } from './keeping.ts';
+import { type Place, placeOf, VOLUME } from './place.ts';
 import { createBackupRecords } from './records.ts';
 import type { Situation } from './situation.ts';
 import { doDelete, doFull, doVerify, type Job } from './work.ts';
@@ -25,7 +25,9 @@ export interface BackupService {
   job(): string | undefined;
   /** @throws AppError `not_found`, `invalid` outside of what can be restored, naming it */
   choose(wish: RestoreWish): Promise<RestoreChoice>;
-  windows(): Promise<RestoreWindow[]>;
+  windows(): Promise<(RestoreWindow & { store: string })[]>;
+  /** Whether this member can use a store. @throws AppError of the store; `invalid` when the address is wrong */
+  probe(address: string, account: StoreCredentials | undefined): Promise<void>;
   /** This member's own backups, for other members. @throws AppError `unavailable` while they are not known */
   own(): BackupStore;
 }
@@ -34,6 +36,8 @@ export interface BackupService {
 const ARCHIVE_MS = 3000;
 const JOBS_MS = 2000;
 const KEEPING_MS = 30 * 60_000;
+/** Of one database; more are known only where its store or credentials change all the time. */
+const MAX_PLACES = 10;
 
 /** Backups of one member: it archives the binlog, does what records ask it for, and keeps to the plan. */
 export function createBackupService(deps: BackupServiceDeps): BackupService {
@@ -43,35 +47,56 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
   const archiving = createArchiving(deps, placeNow);
   /** Since when members have not been there, monotonic milliseconds. */
   const absent = new Map<string, number>();
-  let place: { key: string; place: Place } | undefined;
+  /** By all that they are made from; the archiver goes on as long as its place is the same one. */
+  const places = new Map<string, Place>();
+  let latest: Pick<Situation, 'spec'> | undefined;
   let known: BackupRecord[] = [];
   let running: { id: string; what: string; sentence: string } | undefined;
   let keptAt = Number.NEGATIVE_INFINITY;
   let checkedAt = 0;
+  let verifiedAt = 0;
   let loops: Promise<unknown> = Promise.resolve();
 
   /** @throws AppError `invalid` when what the specification says of the store cannot be used */
-  function placeNow({ spec }: Pick<Situation, 'spec'>): Place {
+  function placeNow({ spec }: Pick<Situation, 'spec'>, address = spec.backup.store): Place {
     const secrets = credentials();
-    const key = JSON.stringify([spec.created, spec.backup.store, secrets?.store, secrets?.backupKeys]);
-    if (place?.key !== key) place = { key, place: placeOf(spec, secrets, paths.volume) };
-    return place.place;
+    const key = JSON.stringify([spec.created, address, spec.backup.store, secrets?.store, secrets?.formerStores, secrets?.backupKeys]);
+    const found = places.get(key) ?? placeOf(spec, secrets, { volume: paths.volume, address });
+    if (!places.has(key)) {
+      if (places.size >= MAX_PLACES) places.clear();
+      places.set(key, found);
+    }
+    return found;
   }
 
-  function expectPlace(): Place {
-    const present = situation();
-    if (present === undefined && place !== undefined) return place.place;
-    if (present === undefined) throw new AppError('unavailable', 'this member does not know its database yet');
-    return placeNow(present);
+  /** @throws AppError `unavailable` while nothing is known of the database */
+  function expectSpec(): Pick<Situation, 'spec'> {
+    latest = situation() ?? latest;
+    if (latest === undefined) throw new AppError('unavailable', 'this member does not know its database yet');
+    return latest;
+  }
+
+  /** Where backups go now, and where others were left. */
+  function allPlaces(present: Pick<Situation, 'spec'>): Place[] {
+    const now = present.spec.backup.store;
+    const former = known.flatMap(({ state, store }) => (state === 'done' && store !== now ? [store] : []));
+    return [now, ...new Set(former)].flatMap((address) => {
+      try {
+        return [placeNow(present, address)];
+      } catch (error) {
+        if (address === now) throw error;
+        log.warn({ store: address, err: messageOf(error) }, 'a store of earlier backups cannot be used');
+        return [];
+      }
+    });
   }
 
   /** The place with everything that can be read from here. */
-  function readable(): Place {
-    const here = expectPlace();
-    if (!here.perMember) return here;
+  function readable(place: Place): Place {
+    if (!place.perMember) return place;
     const missing = (store: BackupStore, error: unknown) =>
       log.warn({ store: store.name, err: messageOf(error) }, 'backups of another member cannot be read');
-    return { ...here, store: unionStore(here.store, peers, missing) };
+    return { ...place, store: unionStore(place.store, peers, missing) };
   }
 
   async function jobsTurn(): Promise<void> {
@@ -79,14 +104,16 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
     const present = situation();
     if (present === undefined) return;
     await askForWhatIsDue(present);
+    if (present.leads) await askForVerification(present);
     if (present.leads) await assign(present);
     await settleOwn();
     const next = running === undefined ? nextJob(known, member) : undefined;
     if (next !== undefined) begin(next.job, next.record, present);
-    const here = placeNow(present);
-    if (performance.now() - keptAt >= KEEPING_MS && present.faithful && (here.perMember || present.leads)) {
-      keptAt = performance.now();
-      await keepToPlan(deps, { place: here, known, records, keep: present.spec.backup.keep, busy: running?.id });
+    if (performance.now() - keptAt < KEEPING_MS || !present.faithful) return;
+    keptAt = performance.now();
+    if (present.leads) for (const id of stale(known)) await records.remove(id);
+    for (const place of allPlaces(present).filter(({ perMember }) => perMember || present.leads)) {
+      await keepToPlan(deps, { place, known, records, keep: present.spec.backup.keep, busy: running?.id });
     }
   }
 
@@ -114,6 +141,23 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
     });
   }
 
+  /** Of the newest backup, by the leader: it alone sees to it that somebody does it. */
+  async function askForVerification({ spec }: Situation): Promise<void> {
+    const { verify: schedule } = spec.backup;
+    const newest = known.findLast(({ state, deleting }) => state === 'done' && deleting === undefined);
+    const time = now();
+    if (schedule === undefined || newest === undefined || Date.parse(spec.pausedUntil ?? '') > time.getTime()) return;
+    const before = known.map(({ verify }) => Date.parse(verify?.time ?? '') || 0);
+    const due = lastDue(schedule, new Date(Math.max(verifiedAt, Date.parse(spec.created ?? '') || 0, ...before)), time);
+    verifiedAt = time.getTime();
+    if (due === undefined) return;
+    await records.change(newest.id, (record) =>
+      record.verify?.state === 'asked' || record.verify?.state === 'running'
+        ? undefined
+        : { ...record, verify: { state: 'asked', time: time.toISOString() } },
+    );
+  }
+
   async function assign(present: Situation): Promise<void> {
     const time = performance.now();
     for (const { member: id } of known) {
@@ -122,7 +166,7 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
       else if (!absent.has(id)) absent.set(id, time);
     }
     const absentMs = (id: string) => time - (absent.get(id) ?? time);
-    for (const step of assignments(known, present, { me: member, perMember: placeNow(present).perMember, absentMs })) {
+    for (const step of assignments(known, present, { me: member, absentMs })) {
       log.info({ backup: step.id, sentence: step.sentence }, 'backups');
       if (step.do === 'forget') await records.remove(step.id);
       else if (step.do === 'give') await records.change(step.id, (record) => ({ ...record, member: step.member }));
@@ -143,14 +187,16 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
 
   function begin(what: 'full' | 'verify' | 'delete', record: BackupRecord, present: Situation): void {
     const { id } = record;
+    const place = placeNow(present, what === 'full' ? present.spec.backup.store : record.store);
     running = { id, what, sentence: 'it begins' };
     const job: Job = {
-      ...{ record, records, place: placeNow(present), engineVersion: present.engineVersion, signal: stopping.signal },
+      ...{ record, records, place, engineVersion: present.engineVersion, signal: stopping.signal },
       progress(sentence) {
         if (running !== undefined) running.sentence = sentence;
       },
     };
-    const doing = what === 'full' ? doFull(deps, job) : what === 'verify' ? doVerify(deps, job, readable().store) : doDelete(deps, job);
+    const doing =
+      what === 'full' ? doFull(deps, job) : what === 'verify' ? doVerify(deps, job, readable(place).store) : doDelete(deps, job);
     void doing
       .catch((error: unknown) => log.warn({ backup: id, job: what, err: messageOf(error) }, 'a job of backups failed'))
       .finally(() => {
@@ -187,23 +233,16 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
     },
     archive: archiving.status,
     job: () => running && `${running.what} ${running.id}: ${running.sentence}`,
-    async choose(wish) {
-      const { store, keyOf, shown, history } = readable();
-      const plan = await planRestore(await readCatalog(store), targetOf(wish), async (key) => unpack(await store.get(key), keyOf));
-      const gtid = formatPosition(plan.upTo, DOMAIN) || plan.full.gtid;
-      return { backup: plan.full.id, gtid, store: shown, history, ...(plan.warning === undefined ? {} : { warning: plan.warning }) };
+    choose: (wish) => chooseFrom(allPlaces(expectSpec()).map(readable), wish),
+    windows: () => windowsOf(allPlaces(expectSpec()).map(readable)),
+    async probe(address, account) {
+      const store = openStore(address, { volume: paths.volume, ...(account === undefined ? {} : { credentials: account }) });
+      await probeStore(store, db);
     },
-    windows: async () => restoreWindows(await readCatalog(readable().store)),
-    own: () => expectPlace().store,
+    own: () => placeNow(expectSpec(), VOLUME).store,
   };
 }
 
 function verifyFailed(record: BackupRecord, sentence: string): BackupRecord | undefined {
   return record.verify && { ...record, verify: { ...record.verify, state: 'failed', sentence } };
-}
-
-export function targetOf({ backup, at, gtid }: RestoreWish): RestoreTarget {
-  if (backup !== undefined) return { kind: 'backup', id: backup };
-  if (at !== undefined) return { kind: 'time', at: new Date(at) };
-  return gtid === undefined ? { kind: 'latest' } : { kind: 'gtid', gtid };
 }

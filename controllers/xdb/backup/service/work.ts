@@ -3,12 +3,13 @@ import { messageOf } from '#core/errors.ts';
 import { timeOfTransaction } from '../binlog/time.ts';
 import { deleteFull } from '../catalog.ts';
 import { sumTables } from '../checks.ts';
+import { DOMAIN } from '../choose.ts';
 import { makeFull } from '../full.ts';
 import type { BackupMarker, BackupRecord } from '../schema.ts';
 import { connectSql } from '../sql.ts';
 import type { BackupStore } from '../stores/store.ts';
 import { verifyBackup } from '../verify.ts';
-import { type BackupServiceDeps, DOMAIN } from './deps.ts';
+import type { BackupServiceDeps } from './deps.ts';
 import type { Place } from './place.ts';
 import type { BackupRecords } from './records.ts';
 
