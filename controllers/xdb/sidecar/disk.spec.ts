@@ -60,6 +60,22 @@ describe('openDisk', () => {
     },
   );
 
+  it('writes at the same time undo nothing of each other', async () => {
+    const disk = await openDisk(path, owner, none);
+    await Promise.all([
+      disk.markMaster(true),
+      disk.raise(7, 3),
+      disk.noteStart(4),
+      disk.raise(6, 2),
+      disk.beginGeneration(),
+      disk.raise(8, 3),
+    ]);
+    await disk.markMaster(true);
+    const there = (await openDisk(path, owner, none)).now();
+    expect(there).toEqual(disk.now());
+    expect(there).toMatchObject({ gen: expect.any(String), wasMaster: true, rev: 8, epoch: 3, startedSerial: 4 });
+  });
+
   it('what could not be written did not happen', async () => {
     const disk = await openDisk(path, owner, createFailpoints('disk:before=error*2'));
     await disk.claim();

@@ -59,36 +59,41 @@ export async function openDisk(path: string, owner: { db: string; member: string
     });
   }
 
-  async function write(change: Partial<MemberMemory>): Promise<void> {
-    const next = { ...memory, ...change };
-    await failpoints.at('disk:before');
-    await writeFileAtomic(path, `${JSON.stringify(next)}\n`);
-    memory = next;
-    await failpoints.at('disk:after');
+  let last: Promise<unknown> = Promise.resolve();
+
+  /** One after another, each from what the one before has left: a write that is slow, or that nobody waits for any more, undoes no later one. */
+  function write(change: (present: MemberMemory) => Partial<MemberMemory> | undefined): Promise<void> {
+    const mine = last.then(async () => {
+      const changes = change(memory);
+      if (changes === undefined) return;
+      const next = { ...memory, ...changes };
+      await failpoints.at('disk:before');
+      await writeFileAtomic(path, `${JSON.stringify(next)}\n`);
+      memory = next;
+      await failpoints.at('disk:after');
+    });
+    last = mine.catch(() => undefined);
+    return mine;
   }
 
   return {
     isNew,
     now: () => memory,
-    claim: () => write({}),
-    async raise(rev, epoch) {
-      if (rev <= memory.rev && epoch <= memory.epoch) return;
-      await write({ rev: Math.max(rev, memory.rev), epoch: Math.max(epoch, memory.epoch) });
-    },
-    async markMaster(was) {
-      if (memory.wasMaster !== was) await write({ wasMaster: was });
-    },
-    async noteStart(serial) {
-      if (memory.startedSerial !== serial) await write({ startedSerial: serial });
-    },
+    claim: () => write(() => ({})),
+    raise: (rev, epoch) =>
+      write((present) =>
+        rev <= present.rev && epoch <= present.epoch
+          ? undefined
+          : { rev: Math.max(rev, present.rev), epoch: Math.max(epoch, present.epoch) },
+      ),
+    markMaster: (was) => write(({ wasMaster }) => (wasMaster === was ? undefined : { wasMaster: was })),
+    noteStart: (serial) => write(({ startedSerial }) => (startedSerial === serial ? undefined : { startedSerial: serial })),
     async beginGeneration() {
       const gen = randomUUID();
-      await write({ gen, wasMaster: false });
+      await write(() => ({ gen, wasMaster: false }));
       return gen;
     },
-    async endGeneration() {
-      await write({ gen: null, wasMaster: false });
-    },
+    endGeneration: () => write(() => ({ gen: null, wasMaster: false })),
   };
 }
 

@@ -34,7 +34,8 @@ export interface SupervisorOptions {
   onGone(): void;
 }
 
-const START_TIMEOUT_MS = 3000;
+/** Longer than a pet reaches ahead (`PET_MS` in turn.ts): a supervisor that reads the request after this refuses it, so that nothing is started once nobody waits for it (A2). */
+const START_TIMEOUT_MS = 6000;
 
 export function createSupervisor({ channel, log, onEvent, onGone }: SupervisorOptions): Supervisor {
   let engine: EngineProcess | undefined;

@@ -62,7 +62,11 @@ export function createTurner(options: TurnOptions): Turner {
   async function look(): Promise<void> {
     const asked = performance.now();
     try {
-      view = await readRecords(consul, config.db, config.member);
+      const read = await readRecords(consul, config.db, config.member);
+      const seen = read.protocol.sync?.value;
+      // K1, before anything is decided by it. Where that cannot be written the records count as not read: what protects goes on by the old ones.
+      if (seen !== undefined) await disk.raise(seen.rev, seen.epoch);
+      view = read;
       heardAt = asked;
       complaint = '';
     } catch (error) {
@@ -72,8 +76,6 @@ export function createTurner(options: TurnOptions): Turner {
       return;
     }
     addresses.learn(view);
-    const sync = view.protocol.sync?.value;
-    if (sync !== undefined) await disk.raise(sync.rev, sync.epoch);
   }
 
   async function turn() {
@@ -107,7 +109,7 @@ export function createTurner(options: TurnOptions): Turner {
     supervisor.pet(PET_MS);
     // A step is bounded in time by itself; until then the sidecar is as well as it can be.
     const petting = setInterval(() => supervisor.pet(PET_MS), PET_EVERY_MS);
-    const looking = step.do === 'clone' ? setInterval(() => void lookAgain(stop), LONG_LOOK_MS) : undefined;
+    const looking = step.do === 'clone' || step.do === 'initialise' ? setInterval(() => void lookAgain(stop), LONG_LOOK_MS) : undefined;
     try {
       const outcome = await execute(step, tools, {
         view,
@@ -137,7 +139,7 @@ export function createTurner(options: TurnOptions): Turner {
     }
   }
 
-  /** A copy is of no use any more when somebody else leads, and is called off when the member is to end. */
+  /** A copy is of no use any more when somebody else leads; that and a restore are called off when the member is to end. */
   async function lookAgain(stop: AbortController): Promise<void> {
     const before = view?.protocol.sync?.value;
     await look();

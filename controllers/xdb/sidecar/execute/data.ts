@@ -1,4 +1,5 @@
 import { AppError } from '#core/errors.ts';
+import { run } from '#core/spawn.ts';
 import { XDB_PORTS } from '../config.ts';
 import { DONE, type Executor, type Tools } from './context.ts';
 
@@ -21,6 +22,7 @@ export const initialise: Executor<'initialise'> = async (_step, tools, { view, s
     }
   }
   await failpoints.at('step:initialise:made');
+  await onDisk(tools);
   await disk.beginGeneration();
   return DONE;
 };
@@ -48,12 +50,24 @@ export const clone: Executor<'clone'> = async (step, tools, { view, addressOf, s
       { signal, onProgress: onClone },
     );
     await failpoints.at('step:clone:loaded');
+    await onDisk(tools);
     await disk.beginGeneration();
     return DONE;
   } finally {
     onClone(undefined);
   }
 };
+
+const SYNC_MS = 3_600_000;
+
+/**
+ * Everything that was written is on the disk, not in the kernel's memory: a generation must not outlive data that a power failure takes. What made them (mbstream, the
+ * bootstrap) does not see to it.
+ */
+async function onDisk({ config }: Tools): Promise<void> {
+  const { code, stderr } = await run('sync', ['--file-system', config.paths.data], { timeoutMs: SYNC_MS });
+  if (code !== 0) throw new AppError('internal', `the data could not be written to the disk: ${stderr.trim().slice(-300)}`);
+}
 
 async function empty({ engine, disk, supervisor }: Tools): Promise<void> {
   if (supervisor.engine()?.state !== 'none') throw new AppError('conflict', 'data are not thrown away while an engine runs on them');

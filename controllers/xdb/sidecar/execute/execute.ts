@@ -8,14 +8,17 @@ import * as record from './record.ts';
 import * as replication from './replication.ts';
 import * as serving from './serving.ts';
 
+/** No engine runs meanwhile, and what they began goes on in the data directory: nothing else is done there before they have ended. */
+const TO_ITS_END = 7 * 86_400_000;
+
 /**
- * Longest time that a step may take, in milliseconds; the sidecar says meanwhile that it is well. No engine runs during those that may take minutes. A step that is not
- * over by then has an unknown end: its connection is given up, and what it began may still happen.
+ * Longest time that a step may take, in milliseconds; the sidecar says meanwhile that it is well. A step that is not over by then has an unknown end: its connection is
+ * given up, and what it began may still happen.
  */
 const LIMIT_MS: Record<Step['do'], number> = {
   wait: 100,
-  initialise: 300_000,
-  start: 5000,
+  initialise: TO_ITS_END,
+  start: 9000,
   adopt: 5000,
   kill: 6000,
   write: 4000,
@@ -31,8 +34,8 @@ const LIMIT_MS: Record<Step['do'], number> = {
   publish: 3000,
   follow: 6000,
   follow_upstream: 10_000,
-  wipe: 120_000,
-  clone: 7 * 86_400_000,
+  wipe: TO_ITS_END,
+  clone: TO_ITS_END,
   kill_users: 5000,
   move: 4000,
   take_lock: 3000,
