@@ -385,6 +385,49 @@ describe('databases', () => {
     expect({ exit, stderr }).toEqual({ exit: 0, stderr: 'adb: adb-1 has yet to be changed; all is well\n' });
   });
 
+  it('a change of a pair is not over before a slave holds everything again', async () => {
+    const { env, asked } = await apiOf({
+      'GET /v1/dbs/adb': [
+        { body: dbView() },
+        { body: dbView({ status: 'DEGRADED', sentence: 'adb-1 catches up', sync: null }) },
+        { body: dbView({ master: 'adb-2', sync: 'adb-1' }) },
+      ],
+      'POST /v1/dbs/adb/restart': { status: 202 },
+    });
+    expect(await cli('db restart adb', { env })).toMatchObject({ exit: 0, stderr: expect.stringContaining('adb-1 catches up') });
+    expect(asked.filter(({ method }) => method === 'GET')).toHaveLength(3);
+    // One that had no slave before is not waited for to get one.
+    const alone = await apiOf({
+      'GET /v1/dbs/adb': { body: dbView({ status: 'DEGRADED', sync: null }) },
+      'POST /v1/dbs/adb/restart': { status: 202 },
+    });
+    expect((await cli('db restart adb', { env: alone.env })).exit).toBe(0);
+  });
+
+  it('users and databases are asked for by name; a password is all that is printed', async () => {
+    const made = { name: 'app', password: 'secret', databases: ['adb'] };
+    const { env, asked } = await apiOf({
+      'POST /v1/dbs/adb/users': { body: made },
+      'POST /v1/dbs/adb/users/app/rotate': { body: made },
+      'POST /v1/dbs/adb/users/app/finish': { body: { sentence: 'only the newest is good' } },
+      'DELETE /v1/dbs/adb/users/app': { body: { sentence: 'app is gone' } },
+      'GET /v1/dbs/adb/users': { body: [{ name: 'adb', databases: ['adb', 'shop'], own: true, rotating: true }] },
+      'POST /v1/dbs/adb/databases': { body: { sentence: 'adb has a database shop' } },
+      'DELETE /v1/dbs/adb/databases/shop': { body: { sentence: 'shop is gone' } },
+      'GET /v1/dbs/adb/databases': { body: [{ name: 'shop', bytes: 2048, tables: 3, own: false }] },
+    });
+    expect(await cli('db user add adb app --database shop', { env })).toMatchObject({ exit: 0, stdout: 'secret\n' });
+    expect(asked.at(-1)?.body).toEqual({ user: 'app', databases: ['shop'] });
+    expect(await cli('db user rotate adb app', { env })).toMatchObject({ exit: 0, stdout: 'secret\n' });
+    expect((await cli('db user rotate adb app --finish', { env })).stdout).toBe('only the newest is good\n');
+    expect((await cli('db user drop adb app', { env })).stdout).toBe('app is gone\n');
+    expect((await cli('db user list adb', { env })).stdout).toMatch(/adb \(of the url\) +adb shop +two, being changed/);
+    expect((await cli('db database add adb shop', { env })).stdout).toBe('adb has a database shop\n');
+    expect((await cli('db database list adb', { env })).stdout).toMatch(/shop +2 KiB +3/);
+    expect((await cli('db database drop adb shop', { env })).exit).toBe(2);
+    expect((await cli('db database drop adb shop --yes', { env })).stdout).toBe('shop is gone\n');
+  });
+
   it('a switchover is followed to its end, and says for how long writes were held', async () => {
     const order = { id: 'o1', state: 'asked' };
     const { env, asked } = await apiOf({

@@ -45,21 +45,24 @@ export function openCredentials(poolKey: Buffer, db: string, record: SealedRecor
   return validate(Credentials, JSON.parse(text), `the credentials of ${db}`);
 }
 
-/** Changes them; the controller hands them to the members. */
+/** Changes them; the controller hands them to the members. @returns what they are now, with the serial by which a member can tell that it has them */
 export async function changeCredentials(
   { store, poolKey }: CredentialsDeps,
   db: string,
   change: (present: Credentials) => Credentials,
-): Promise<Credentials> {
+): Promise<Credentials & { serial: number }> {
   let after: Credentials | undefined;
+  let serial = 0;
   await store.sealed.update(dbKeys(db).credentials, (record) => {
     if (record === undefined) throw new AppError('not_found', `${db} is being removed`);
     const present = openCredentials(poolKey, db, record);
     after = change(present);
-    return JSON.stringify(after) === JSON.stringify(present) ? undefined : sealCredentials(poolKey, db, after, record.serial + 1);
+    const isSame = JSON.stringify(after) === JSON.stringify(present);
+    serial = isSame ? record.serial : record.serial + 1;
+    return isSame ? undefined : sealCredentials(poolKey, db, after, serial);
   });
   if (after === undefined) throw new AppError('internal', `the credentials of ${db} were not read`);
-  return after;
+  return { ...after, serial };
 }
 
 /** Every member has a replication password; those of members that are no more are gone. */

@@ -126,5 +126,10 @@ export function secretFiles(
 ): Record<string, string> {
   if (record === undefined) throw new AppError('not_found', `the credentials of ${db} are not in Consul`);
   const credentials = openCredentials(poolKey, db, record);
-  return { 'credentials.json': JSON.stringify(credentials), 'ca.pem': ca.cert, 'server.pem': pair.cert, 'server.key': pair.key };
+  return {
+    'credentials.json': JSON.stringify({ ...credentials, serial: record.serial }),
+    'ca.pem': ca.cert,
+    'server.pem': pair.cert,
+    'server.key': pair.key,
+  };
 }

@@ -162,7 +162,7 @@ function stateOf(member: string, observed: Observed, now: Date): string {
     return `${said.state === 'running' ? 'follows, and is not in sync yet' : `is ${said.state.replace('_', ' ')}`}: ${said.sentence}`;
   if (loss.state !== 'fine' && loss.state !== 'back') return `is on ${loss.host.spec.name}, which does not answer`;
   const report = observed.reports.find((each) => each.id === member);
-  if (report === undefined) return 'is being made';
+  if (report === undefined) return observed.data[member] === undefined ? 'is being made' : 'has not been heard of';
   if (report.error !== undefined && report.error !== '') return `does not run: ${report.error}`;
   return report.state === 'running' ? 'is being started' : `is ${report.state}`;
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Command, type Context, flag, listArg, textArg, textOption } from '#cli/command.ts';
-import { dbPath, describeDb, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
+import { type DbView, dbPath, describeDb, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
 import { parsePairs } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
 import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';
@@ -66,9 +66,10 @@ export const dbChangeCommands: readonly Command[] = [
     changes: true,
     async run(context, input) {
       const [name, member] = [textArg(input, 0), textArg(input, 1) || undefined];
+      const before = await viewDb(context, name);
       await context.api.post(dbPath(name, '/restart'), { member });
       if (member !== undefined && context.wait) await sleep(BEGUN_MS);
-      await showWhenSettled(context, name);
+      await showWhenSettled(context, name, before);
     },
   },
   {
@@ -79,12 +80,14 @@ export const dbChangeCommands: readonly Command[] = [
     changes: true,
     async run(context, input) {
       const [name, member] = [textArg(input, 0), textArg(input, 1)];
-      const generation = (await viewDb(context, name)).members.find(({ id }) => id === member)?.generation;
+      const before = await viewDb(context, name);
+      const generation = before.members.find(({ id }) => id === member)?.generation;
       await context.confirm(`Throw the copy of ${member} away and make it anew?`);
       await context.api.post(dbPath(name, `/members/${encodeURIComponent(member)}/reinit`));
       const isNew = (each: { id: string; generation: string | null; state: string }) =>
         each.id !== member || (each.generation !== generation && each.state === 'running');
-      const db = context.wait ? await waitSettled(context, name, ({ members }) => members.every(isNew)) : await viewDb(context, name);
+      const settled = ({ members }: DbView) => members.every(isNew);
+      const db = context.wait ? await waitSettled(context, name, { before, settled }) : await viewDb(context, name);
       context.out.result(db, () => describeDb(db));
     },
   },
@@ -100,12 +103,13 @@ export const dbChangeCommands: readonly Command[] = [
     changes: true,
     async run(context, input) {
       const name = textArg(input, 0);
+      const before = await viewDb(context, name);
       await context.api.post(dbPath(name, '/resize'), {
         cpus: parseCpus(textOption(input, 'cpu'), '--cpu'),
         memoryBytes: parseSize(textOption(input, 'memory'), '--memory'),
         diskBytes: parseSize(textOption(input, 'disk'), '--disk'),
       });
-      await showWhenSettled(context, name);
+      await showWhenSettled(context, name, before);
     },
   },
   {
@@ -154,9 +158,10 @@ export const dbChangeCommands: readonly Command[] = [
     changes: true,
     async run(context, input) {
       const name = textArg(input, 0);
+      const before = await viewDb(context, name);
       const answer = await context.api.patch(dbPath(name, '/parameters'), { set: { ...parsePairs(listArg(input, 1)) } });
       const done = Sentence.extend({ restarts: z.array(z.string()) }).parse(answer);
-      if (context.wait) await waitSettled(context, name);
+      if (context.wait) await waitSettled(context, name, { before });
       context.out.result(done, () => done.sentence);
     },
   },

@@ -48,19 +48,32 @@ export async function viewDb({ api }: Context, name: string): Promise<DbView> {
   return DbView.parse(await api.get(dbPath(name)));
 }
 
-/** Shows it, once it is as it was asked for: made, and every member with the last change. */
-export async function showWhenSettled(context: Context, name: string): Promise<void> {
-  const db = context.wait ? await waitSettled(context, name) : await viewDb(context, name);
+/**
+ * Shows it, once it is as it was asked for: made, and every member with the last change.
+ *
+ * @param before how it was before the change
+ */
+export async function showWhenSettled(context: Context, name: string, before?: Pick<DbView, 'sync'>): Promise<void> {
+  const db = context.wait ? await waitSettled(context, name, { before }) : await viewDb(context, name);
   context.out.result(db, () => describeDb(db));
 }
 
-/** @param settled what must be so besides */
-export async function waitSettled(context: Context, name: string, settled: (db: DbView) => boolean = () => true): Promise<DbView> {
+/**
+ * @param before how it was before the change: what a slave protected then, one protects again when this returns
+ * @param settled what must be so besides
+ */
+export async function waitSettled(
+  context: Context,
+  name: string,
+  { before, settled = () => true }: { before?: Pick<DbView, 'sync'> | undefined; settled?: (db: DbView) => boolean } = {},
+): Promise<DbView> {
   return waitReady(context, name, async () => {
     const db = await viewDb(context, name);
     const rests = db.status === 'PAUSED';
     const changing = db.members.filter((member) => member.changing).map((member) => member.id);
-    if (db.status === 'FAILED' || (settled(db) && (changing.length === 0 || rests))) return rests ? { ...db, status: 'READY' } : db;
+    const isProtected = db.sync !== null || before === undefined || before.sync === null;
+    if (db.status === 'FAILED' || (settled(db) && ((changing.length === 0 && isProtected) || rests)))
+      return rests ? { ...db, status: 'READY' } : db;
     const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${db.sentence}` : db.sentence;
     return { ...db, status: 'PENDING', sentence };
   });

@@ -1,94 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import type { ConsulClient } from '#core/consul/client.ts';
 import { AppError } from '#core/errors.ts';
-import { silentLogger } from '#core/log.ts';
-import type { ImageReport, NetworkAnswer, VolumeReport } from '#pool/agent-api.ts';
 import type { AgentClient } from '#pool/agent-client.ts';
-import { createEvents, listEvents } from '#pool/events.ts';
-import type { Host } from '#pool/host.ts';
-import { findAppliance } from '#pool/images.ts';
-import { placementKey } from '#pool/placement-record.ts';
+import { listEvents } from '#pool/events.ts';
 import type { ServiceInUse } from '#pool/services.ts';
-import { createFakeKv } from '#test/fake-kv.ts';
-import { ago, gib, host, NOW, placement, sidecar, sync } from '#test/xdb-world.ts';
+import { living, operationsWorld as world } from '#test/xdb-operations.ts';
+import { ago, gib, sidecar, sync } from '#test/xdb-world.ts';
 import { type CreateDbRequest, createDb } from '#xdb/operations/create.ts';
-import type { DbDeps } from '#xdb/operations/deps.ts';
 import { destroyDb, undestroyDb } from '#xdb/operations/destroy.ts';
-import { dbsInUse } from '#xdb/operations/in-use.ts';
 import { pauseDb, reinitMember, resizeDb, restartDb, resumeDb } from '#xdb/operations/maintain.ts';
 import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
 import { listParameters, setParameters } from '#xdb/operations/parameters.ts';
 import { dbUrl, dbView, listDbs } from '#xdb/operations/view.ts';
-import type { MemberStatus, SyncRecord } from '#xdb/schema.ts';
-import { createDbStore, dbKeys } from '#xdb/store.ts';
+import type { DbStatus } from '#xdb/schema.ts';
+import { dbKeys } from '#xdb/store.ts';
 
 const code = (wanted: string, message: RegExp = /./) => expect.objectContaining({ code: wanted, message: expect.stringMatching(message) });
-const image = (tag: string, appliance?: string): ImageReport => ({
-  id: `sha256:${tag.length.toString(16).repeat(64).slice(0, 64)}`,
-  tags: [tag],
-  sizeBytes: 1,
-  labels: appliance === undefined ? {} : { 'xcaas.appliance': appliance },
-});
-
-interface Asked {
-  member: string;
-  method: string;
-  path: string;
-}
-
-/** Databases over a Consul in memory; agents answer what they are told here. */
-async function world(change: { hosts?: Host[]; services?: ServiceInUse[]; volumes?: VolumeReport[]; images?: ImageReport[] } = {}) {
-  const kv = createFakeKv();
-  const consul = kv as unknown as ConsulClient;
-  const store = createDbStore(consul);
-  const log = silentLogger();
-  const hosts = change.hosts ?? [host(1), host(2), host(3)];
-  hosts[0]!.facts!.swarmManager = true;
-  for (const each of hosts) {
-    await kv.kv.put(`xcaas/hosts/${each.spec.id}/spec`, JSON.stringify(each.spec));
-  }
-  const asked: Asked[] = [];
-  const agent: Partial<AgentClient> = {
-    network: async (name) => {
-      if (name === 'gone') throw new AppError('not_found', 'there is no network gone');
-      return { name, driver: name === 'lan' ? 'bridge' : 'overlay', attachable: name !== 'swarm' } as NetworkAnswer;
-    },
-    volumes: async () => change.volumes ?? [],
-    images: async () => change.images ?? [image('xcaas/xdb:1', 'xdb'), image('nginx:latest'), image('xcaas/xlb:1234', 'xlb')],
-    memberAdmin: async (member, method, path) => {
-      asked.push({ member, method, path });
-      return {};
-    },
-  };
-  const deps: DbDeps = {
-    store,
-    log,
-    hosts: async () => hosts,
-    agent: () => agent as AgentClient,
-    events: createEvents({ consul, log }),
-    services: async () => [...(change.services ?? []), ...(await dbsInUse(store))],
-    image: (ref) => findAppliance({ agent: () => agent as AgentClient }, { ref: ref ?? 'xcaas/xdb:1', appliance: 'xdb', hosts }),
-    poolKey: Buffer.alloc(32, 1),
-    caCert: () => 'CA',
-    markDirty: () => undefined,
-    now: () => NOW,
-  };
-  return { kv, store, deps, asked, hosts };
-}
-type World = Awaited<ReturnType<typeof world>>;
-
-/** adb as it is when all is well. */
-async function living(made: World, change: { sync?: SyncRecord; sidecars?: MemberStatus[] } = {}): Promise<void> {
-  const { kv, store, deps, hosts } = made;
-  const spec = await createDb(deps, { name: 'adb' });
-  const keys = dbKeys('adb');
-  for (const [index, { id }] of spec.members.entries())
-    await kv.kv.put(placementKey(id), JSON.stringify(placement(spec, id, hosts[index]!)));
-  await store.syncs.cas(keys.sync, change.sync ?? sync('adb-1', 'adb-2'), 0);
-  const session = await kv.session.create({ name: 's', ttlSeconds: 3, behavior: 'delete' });
-  const said = change.sidecars ?? [sidecar('adb-1', 'master', { node: 'host-1' }), sidecar('adb-2', 'slave', { node: 'host-2' })];
-  for (const status of said) await kv.kv.acquire(keys.member(status.member), JSON.stringify(status), session);
-}
 
 describe('create', () => {
   it('writes specification, birth and sealed credentials at once, and nothing the second time', async () => {
@@ -191,6 +117,30 @@ describe('looking', () => {
     expect(JSON.stringify([view, await listDbs(made.deps)])).not.toContain(url.password);
     await expect(dbUrl(made.deps, 'adb', { replica: false, user: 'nobody' })).rejects.toEqual(code('not_found', /nobody/));
     await expect(dbView(made.deps, 'nothing')).rejects.toEqual(code('not_found', /no database "nothing"/));
+  });
+
+  it('does not repeat the controller’s last word once who leads has changed', async () => {
+    const made = await world();
+    await living(made);
+    const { modifyIndex } = await made.store.spec('adb');
+    const seen = { epoch: 1, leader: 'adb-1', sync: 'adb-2' };
+    const said: DbStatus = {
+      v: 1,
+      status: 'READY',
+      sentence: 'all is well',
+      next: [],
+      specIndex: modifyIndex,
+      time: ago(9),
+      firstReady: ago(9),
+      seen,
+    };
+    await made.store.statuses.update(dbKeys('adb').status, () => said);
+    expect(await dbView(made.deps, 'adb')).toMatchObject({ status: 'READY', sentence: 'all is well' });
+    // The controller was on the host that is lost now, and is not another one yet.
+    await made.store.syncs.update(dbKeys('adb').sync, () => sync('adb-1', null, { rev: 2 }));
+    const wanted = { status: 'DEGRADED', sentence: expect.stringContaining('nobody but adb-1 holds the newest writes') };
+    expect(await dbView(made.deps, 'adb')).toMatchObject(wanted);
+    expect(await listDbs(made.deps)).toMatchObject([wanted]);
   });
 });
 

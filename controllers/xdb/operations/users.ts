@@ -49,25 +49,30 @@ export async function addUser(deps: DbDeps, name: string, { user, databases }: {
     throw new AppError('not_found', `${name} has no database ${missing}`, {
       hint: `it has ${present.join(', ')}; db database add ${name} ${missing}`,
     });
-  const { users } = await changeCredentials(deps, name, (all) => withUser(all, known, (passwords) => passwords ?? [newPassword()]));
-  deps.markDirty(name);
-  await putUser(deps, name, known, wanted);
+  const { users, serial } = await changeCredentials(deps, name, (all) => withUser(all, known, (passwords) => passwords ?? [newPassword()]));
+  await putUser(deps, name, known, { databases: wanted, serial });
   await tell(deps, name, 'user_added', `${known} may use ${wanted.join(', ')}`);
   return { name: known, databases: wanted, password: users[known]?.[0] ?? '' };
 }
 
 /**
  * A new password, beside which the old one stays good until {@link finishRotation}: clients are changed one after another, and none is shut out.
+ *
+ * @throws AppError `conflict` while the change before is not finished: a third password would shut out who still has the first
  */
 export async function rotateUser(deps: DbDeps, name: string, user: string) {
   const databases = await databasesOf(deps, name, user);
-  const { users } = await changeCredentials(deps, name, (all) =>
-    withUser(all, user, (passwords) => [newPassword(), ...(passwords ?? []).slice(0, 1)]),
+  const { users, serial } = await changeCredentials(deps, name, (all) =>
+    withUser(all, user, (passwords = []) => {
+      if (passwords.length > 1)
+        throw new AppError('conflict', `the password of ${user} is being changed, and its old one is good still`, {
+          hint: `once no client has it any more: db user rotate ${name} ${user} --finish`,
+        });
+      return [newPassword(), ...passwords];
+    }),
   );
-  deps.markDirty(name);
-  await putUser(deps, name, user, databases);
-  const both = (users[user]?.length ?? 0) > 1;
-  const sentence = `${user} has a new password${both ? '; the one before it is good until the change is finished' : ''}`;
+  await putUser(deps, name, user, { databases, serial });
+  const sentence = `${user} has a new password; the one before it is good until the change is finished`;
   await tell(deps, name, 'user_rotated', sentence);
   return { name: user, password: users[user]?.[0] ?? '', sentence };
 }
@@ -75,9 +80,8 @@ export async function rotateUser(deps: DbDeps, name: string, user: string) {
 /** Ends the password before the newest. */
 export async function finishRotation(deps: DbDeps, name: string, user: string) {
   const databases = await databasesOf(deps, name, user);
-  await changeCredentials(deps, name, (all) => withUser(all, user, (passwords) => (passwords ?? []).slice(0, 1)));
-  deps.markDirty(name);
-  await putUser(deps, name, user, databases);
+  const { serial } = await changeCredentials(deps, name, (all) => withUser(all, user, (passwords) => (passwords ?? []).slice(0, 1)));
+  await putUser(deps, name, user, { databases, serial });
   const sentence = `only the newest password of ${user} is good`;
   await tell(deps, name, 'user_rotated', sentence);
   return { sentence };
@@ -90,9 +94,8 @@ export async function dropUser(deps: DbDeps, name: string, user: string) {
   if (user === own) throw new AppError('conflict', `${user} is the user that db url ${name} names`, { hint: 'it goes with the database' });
   const { users } = await readCredentials(deps, name);
   // First the credentials, by which the leader would make it again.
-  await changeCredentials(deps, name, ({ users: { [user]: _, ...rest }, ...others }) => ({ ...others, users: rest }));
-  deps.markDirty(name);
-  await askLeader(deps, name, 'DELETE', `/users/${encodeURIComponent(user)}`).catch((error: unknown) => {
+  const { serial } = await changeCredentials(deps, name, ({ users: { [user]: _, ...rest }, ...others }) => ({ ...others, users: rest }));
+  await onceHanded(deps, name, 'DELETE', `/users/${encodeURIComponent(user)}?serial=${serial}`).catch((error: unknown) => {
     // It was written down and never made.
     if (!hasCode(error, 'not_found') || users[user] === undefined) throw error;
   });
@@ -145,12 +148,17 @@ async function databasesOf(deps: DbDeps, name: string, user: string): Promise<st
   return found.databases;
 }
 
-/** The leader may have the credentials file a moment later, and may be another one by then. */
-async function putUser(deps: DbDeps, name: string, user: string, databases: string[]): Promise<void> {
+function putUser(deps: DbDeps, name: string, user: string, body: { databases: string[]; serial: number }): Promise<void> {
+  return onceHanded(deps, name, 'PUT', `/users/${encodeURIComponent(user)}`, body);
+}
+
+/** The leader has the credentials file a moment later than Consul, and may be another one by then. */
+async function onceHanded(deps: DbDeps, name: string, method: string, path: string, body?: unknown): Promise<void> {
+  deps.markDirty(name);
   const end = deps.now().getTime() + HANDED_MS;
   for (;;) {
     try {
-      await askLeader(deps, name, 'PUT', `/users/${encodeURIComponent(user)}`, { databases });
+      await askLeader(deps, name, method, path, body);
       return;
     } catch (error) {
       const passes = hasCode(error, 'conflict') || hasCode(error, 'unavailable');

@@ -6,8 +6,9 @@ import { type DbRecords, readDb } from '#xdb/observe.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { keptSentence } from '#xdb/operations/destroy.ts';
 import { livingSpec } from '#xdb/operations/living.ts';
-import type { DbSpec } from '#xdb/schema.ts';
+import type { DbSpec, DbStatus } from '#xdb/schema.ts';
 import { ENDPOINT } from '#xdb/spec.ts';
+import { statusOf } from '#xdb/status.ts';
 import { DB_PREFIX } from '#xdb/store.ts';
 
 /** One member in the JSON of `db status`. */
@@ -39,11 +40,11 @@ export async function dbView(deps: DbDeps, name: string) {
       hint: `db undestroy ${name} brings it back, db destroy ${name} --purge lets its data go`,
     });
   }
-  return viewOf(records, hosts, placements);
+  return viewOf(records, hosts, placements, deps.now());
 }
 
 /** Pure. */
-export function viewOf(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[]) {
+export function viewOf(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date) {
   const { spec: stored, sync, sidecars, data } = records;
   const spec = stored.value;
   const members = spec.members.map(({ id, role }): MemberView => {
@@ -69,7 +70,7 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
     };
   });
   return {
-    ...summary(records),
+    ...summary(records, hosts, placements, now),
     role: spec.role,
     flavor: spec.flavor,
     version: sidecars.find(({ member }) => member === sync?.leader.id)?.version ?? sidecars[0]?.version ?? '',
@@ -104,13 +105,14 @@ function endpointOf(spec: DbSpec, hosts: readonly Host[], placements: readonly P
 export async function listDbs(deps: DbDeps) {
   const { store } = deps;
   const specs = await store.specs.list(DB_PREFIX, (key) => /^[^/]+\/spec$/.test(key.slice(DB_PREFIX.length)));
+  const [hosts, placements] = await Promise.all([deps.hosts(), listPlacements(store.consul)]);
   const records = await Promise.all(specs.map(({ value }) => readDb(deps, value.name)));
   return records.flatMap((each) => {
     if (each === undefined || (each.spec.value.destroyed !== undefined && each.previous?.code === 'not_found')) return [];
     const { role, flavor } = each.spec.value;
     return [
       {
-        ...summary(each),
+        ...summary(each, hosts, placements, deps.now()),
         role,
         flavor,
         master: each.sync?.leader.id ?? null,
@@ -122,8 +124,10 @@ export async function listDbs(deps: DbDeps) {
 }
 
 /** A status that was made for an older specification says nothing of the last change. */
-function summary({ spec, previous }: DbRecords) {
-  const status = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
+function summary(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date) {
+  const { spec, previous } = records;
+  const last = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
+  const status = last === undefined || isOfThisMoment(last, records) ? last : ofRecordsAlone(records, hosts, placements, now);
   const unseen =
     previous === undefined ? 'the controller has not looked at it yet' : 'the controller has not looked at the last change yet';
   return {
@@ -133,6 +137,18 @@ function summary({ spec, previous }: DbRecords) {
     ...(status?.code === undefined ? {} : { code: status.code }),
     next: status?.next ?? [],
   };
+}
+
+function isOfThisMoment({ seen }: DbStatus, { sync }: DbRecords): boolean {
+  return seen?.epoch === sync?.epoch && seen?.leader === sync?.leader.id && (seen?.sync ?? null) === (sync?.sync?.id ?? null);
+}
+
+/** Who leads has changed since the controller looked, which may itself be on a host that was lost: then the records say more than its last word. */
+function ofRecordsAlone(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date): DbStatus {
+  const { spec, ...said } = records;
+  const silentHosts = hosts.filter((host) => !host.alive).map((host) => host.spec.id);
+  const seen = { hosts: [...hosts], everything: [...placements], reports: [], silentHosts, secrets: {} };
+  return statusOf(spec.value, { ...said, ...seen, specIndex: spec.modifyIndex }, now);
 }
 
 /**

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
 import type { UserAdmin } from '#xdb/engine/engine.ts';
+import type { Credentials } from '#xdb/schema.ts';
 import type { AdminRoute } from './admin.ts';
 import type { CredentialsSource } from './credentials.ts';
 import { within } from './within.ts';
@@ -15,7 +16,10 @@ export interface UserRoutesOptions {
   leader(): string | undefined;
 }
 
-const UserBody = z.object({ databases: z.array(z.string()).max(1000) });
+/** Serial of the credentials that the request was made from. */
+const serial = z.coerce.number().int().min(0);
+const UserBody = z.object({ databases: z.array(z.string()).max(1000), serial });
+const DropQuery = z.object({ serial });
 const LIMIT_MS = 12_000;
 
 /**
@@ -31,16 +35,23 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
     return within(action(), LIMIT_MS, what);
   }
 
+  /** An older file names users with the passwords they had, and those that are gone. @throws AppError `conflict` until the controller has handed over a newer one */
+  async function expectCredentials(asked: number): Promise<Credentials> {
+    await credentials.refresh();
+    const present = credentials.current();
+    if (present !== undefined && (present.serial ?? 0) >= asked) return present;
+    throw new AppError('conflict', 'the credentials of this member are not the newest yet', { hint: 'try again in some seconds' });
+  }
+
   return [
     { method: 'GET', path: '/users', handle: async () => ({ body: await asLeader('listing users', () => users.listUsers()) }) },
     {
       method: 'PUT',
       path: '/users/:name',
       async handle({ params, body }) {
-        const { databases } = validate(UserBody, body, 'the user');
+        const { databases, serial } = validate(UserBody, body, 'the user');
         const name = params.name ?? '';
-        await credentials.refresh();
-        const passwords = credentials.current()?.users[name];
+        const passwords = (await expectCredentials(serial)).users[name];
         if (passwords === undefined) {
           throw new AppError('conflict', `the credentials of this database name no user ${name} yet`, {
             hint: 'try again in some seconds',
@@ -53,7 +64,8 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
     {
       method: 'DELETE',
       path: '/users/:name',
-      async handle({ params }) {
+      async handle({ params, query }) {
+        await expectCredentials(validate(DropQuery, Object.fromEntries(query), 'the request').serial);
         await asLeader('removing a user', () => users.dropUser(params.name ?? ''));
         return {};
       },
