@@ -14,7 +14,7 @@ import { createDisks } from './disks.ts';
 import { FAILPOINTS_FILE } from './faults/failpoints.ts';
 import { describeRun, type FaultResult, type RunResult } from './results.ts';
 import { createRunner, isWhole, type Runner } from './runner.ts';
-import { createWorld, type World } from './world.ts';
+import { createWorld, type Member, type World } from './world.ts';
 
 /** A database on a pool of three, clients that write to it, and somebody who breaks things. */
 export interface Suite {
@@ -124,10 +124,11 @@ async function startClients(world: World, { journals, seed }: { journals: string
     ...{ hosts, user, password, database, tls: 'unverified', connectMs: 1000, queryMs: 8000 },
   });
   const published = (member: { host: PoolHost }) => ({ host: member.host.address, port: PORT });
+  const epochSql = await readsEpoch(world, [master, slave]);
   const clients = createClients({
     folder: journals,
     seed,
-    ...{ steady: 3, fresh: 3, thinkMs: 80, freshQueryMs: 2500, epochSql: 'SELECT epoch FROM xcaas.heartbeat' },
+    ...{ steady: 3, fresh: 3, thinkMs: 80, freshQueryMs: 2500, epochSql },
     posts: [
       {
         name: 'inside',
@@ -140,6 +141,17 @@ async function startClients(world: World, { journals, seed }: { journals: string
   });
   await clients.revive();
   return clients;
+}
+
+/**
+ * The epoch as the heartbeat of the very server says that one writes to. Between a server's first write in an epoch and its first heartbeat the newest is its
+ * predecessor's, of the epoch before: then the epoch is not known.
+ */
+async function readsEpoch(world: World, members: readonly Member[]): Promise<string> {
+  const own = await Promise.all(
+    members.map(async (member) => `WHEN ${(await world.sql(member)('SELECT @@server_id'))[0]?.[0]} THEN '${member.id}'`),
+  );
+  return `SELECT IF(member = CASE @@server_id ${own.join(' ')} END, epoch, NULL) AS epoch FROM xcaas.heartbeat ORDER BY epoch DESC LIMIT 1`;
 }
 
 async function diagnose(world: World, { folder, journals }: { folder: string; journals: string }): Promise<string> {

@@ -31,7 +31,7 @@ export interface WorkerOptions {
   thinkMs: number;
   /** Pause before the next try after a failure, ms. */
   retryMs: number;
-  /** Reads the epoch, one row with `epoch`; none: the database has no epochs. */
+  /** Reads the epoch, one row with `epoch`, NULL when it is not known; none: the database has no epochs. */
   epochSql: string | undefined;
 }
 
@@ -122,8 +122,8 @@ async function write(session: Session, transaction: Transaction, progress: { com
   const [server] = await session.query<{ id: number | string }>('SELECT @@server_id AS id');
   read.srv = Number(server?.id);
   if (epochSql !== undefined) {
-    const [epoch] = await session.query<{ epoch: number | string }>(epochSql);
-    if (epoch !== undefined) read.ep = Number(epoch.epoch);
+    const [epoch] = await session.query<{ epoch: number | string | null }>(epochSql);
+    if (epoch != null && epoch.epoch !== null) read.ep = Number(epoch.epoch);
   }
   const [before] = await session.query<{ seq: number }>(`SELECT seq FROM ${TABLES.chains} WHERE client = ? AND worker = ? FOR UPDATE`, [
     client,
