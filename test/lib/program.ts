@@ -11,7 +11,7 @@ export interface From {
   /** In the network of a pool's host; the driver hangs and dies with that host. */
   inHost?: PoolHost | undefined;
   /** In a container on a host's engine, on these networks: the only way to reach an overlay's addresses. */
-  inContainer?: { host: PoolHost; network: string; image?: string | undefined; name?: string | undefined } | undefined;
+  inContainer?: { host: Pick<PoolHost, 'env'>; network: string; image?: string | undefined; name?: string | undefined } | undefined;
 }
 
 /**

@@ -229,7 +229,8 @@ async function startMember(parts: MemberParts): Promise<XdbMember> {
     ...parts.env,
   };
   await docker(
-    ...['run', '--detach', '--name', container, '--hostname', id, '--network', network, '--label', 'xcaas.test=xdb'],
+    ...['run', '--detach', '--name', container, '--hostname', id, '--network', network, '--network-alias', db],
+    ...['--label', 'xcaas.test=xdb'],
     ...['--restart', 'unless-stopped', '--stop-timeout', '60'],
     ...Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     ...['--volume', `${dirname(server.socketPath)}:/run/consul`, '--volume', `${join(folder, 'member')}:/run/member`],
@@ -281,7 +282,8 @@ function memberOf({
     },
     exec: (...args) => run('docker', ['exec', '--user', String(USER), container, ...args], { timeoutMs: 60_000 }),
     async pids(name) {
-      const script = `for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = ${name} ] && ! grep -q '^State:.Z' $p/status; then echo \${p#/proc/}; fi; done`;
+      // By its command line: Node names its main thread otherwise.
+      const script = `for p in /proc/[0-9]*; do a=$(tr '\\0' '\\n' < $p/cmdline 2>/dev/null | head -n 1); if [ "\${a##*/}" = ${name} ]; then echo \${p#/proc/}; fi; done`;
       const { stdout } = await run('docker', ['exec', container, 'sh', '-c', script]);
       return stdout.split('\n').filter(Boolean).map(Number);
     },
