@@ -71,8 +71,14 @@ export interface EngineFacts {
     sqlError: string;
     /** Seconds, by the heartbeat row and the clocks of both hosts; it grows too while the master is silent. Null when not known. */
     lagSeconds: number | null;
+    /** Something of the master's was there to be received in the moment of the look: a slave that has everything waits for news. */
+    receiving: boolean;
+    /** What it receives is synced event by event ({@link EngineSession.setRelaySync}), as it must be where it acknowledges. */
+    relaySynced: boolean;
     /** Seconds between what was received last and what was applied last, by the master's clock alone; null before anything was. */
     backlogSeconds?: number | null;
+    /** Whether everything received is applied, of an outside master that is followed by file and offset; else it follows from the GTIDs. */
+    drained?: boolean;
   };
   /** Relay log holds what is not applied (or it cannot be excluded). */
   relayUnapplied: boolean;
@@ -116,6 +122,18 @@ export interface EngineSession {
   compareWith(master: MasterAddress): Promise<'contained' | 'diverged' | 'unknown'>;
   /** J2: CHANGE MASTER; J3: START SLAVE. `semiSync`: whether this slave acknowledges. */
   follow(master: MasterAddress, options: { semiSync: boolean; delaySeconds: number }): Promise<void>;
+  /**
+   * Becomes the slave of a master that is no member: goes on from where the copy was taken, or from what was applied since. What is received and not applied is
+   * fetched again; it never acknowledges. Accounts and our own schema stay as they are here, unless the master is one of ours.
+   */
+  followUpstream(master: UpstreamMaster): Promise<void>;
+  /** How far this engine is behind a master that is no member, asked of that master now. */
+  behindUpstream(master: UpstreamMaster): Promise<UpstreamDistance>;
+  /**
+   * Whether each event is synced as it is received. Off only for a slave whose acknowledgements nobody counts on: it receives many times as fast. On: returns once
+   * everything that was received before is synced as well.
+   */
+  setRelaySync(on: boolean): Promise<void>;
   /** True when the slave holds (has received) everything up to `gtid`. */
   received(gtid: Gtid): Promise<boolean>;
   /** Writes the heartbeat row (E1). Its own connection and time limit: it hangs with everybody else. */
@@ -144,6 +162,56 @@ export interface MasterAddress {
   caFile: string | undefined;
 }
 
+/** A master that is no member of this database: another database of ours, or an outside server. */
+export interface UpstreamMaster {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  /** The connection is encrypted; who answers is checked with `caFile` only. */
+  tls: boolean;
+  /** PEM file of the pool's CA, for a database of ours. */
+  caFile: string | undefined;
+}
+
+/** What a server says of itself that is to be followed. */
+export interface UpstreamFacts {
+  flavor: 'mariadb' | 'mysql';
+  version: string;
+  serverId: number;
+  /** It keeps a binlog. */
+  binlog: boolean;
+  /** `ROW`, `MIXED`, `STATEMENT` */
+  binlogFormat: string;
+  /** Settings of its binlog that we cannot read, as `name=value`. */
+  unreadable: string[];
+  /** It offers encrypted connections. */
+  tls: boolean;
+  readOnly: boolean;
+  /** `lower_case_table_names` */
+  lowerCaseTables: string;
+  /** What the account may not do and would have to. */
+  missing: string[];
+  /** Databases of its users. */
+  databases: string[];
+  /** Tables whose engine a failover does not leave whole, as `shop.t (MyISAM)`. */
+  otherEngines: string[];
+  /** Tables with columns whose rows we cannot read from its binlog, as `shop.t (json)`. */
+  unreadableTables: string[];
+}
+
+/** Where a copy of a master is of. */
+export type UpstreamPosition = { gtid: Gtid } | { file: string; offset: number };
+
+export interface UpstreamDistance {
+  /** Nothing that the master has now is missing here. */
+  reached: boolean;
+  /** Transactions that it has and we have not received; undefined where they cannot be counted. */
+  missing: number | undefined;
+  /** It takes no writes. */
+  readOnly: boolean;
+}
+
 export interface Engine {
   readonly flavor: 'mariadb' | 'mysql';
   /** True when the data directory holds data of this engine. */
@@ -162,12 +230,28 @@ export interface Engine {
   dump(to: NodeJS.WritableStream, options: { signal: AbortSignal }): Promise<{ gtid: Gtid }>;
   /** Recipient's side: fills an empty data directory from such a stream and prepares it. @returns position to follow from */
   load(from: NodeJS.ReadableStream, options: { signal: AbortSignal }): Promise<{ gtid: Gtid }>;
+  /** @throws AppError `unavailable`, `forbidden` (access denied), `invalid` saying what keeps it from being asked */
+  inspectUpstream(master: UpstreamMaster): Promise<UpstreamFacts>;
+  /**
+   * Copies the databases of an outside master into the engine that `into` leads to (a file with client options), as of one moment.
+   *
+   * @throws AppError `engine` when the copy is not whole: what is there then is nothing
+   */
+  importUpstream(
+    master: UpstreamMaster,
+    what: { flavor: UpstreamFacts['flavor']; databases: readonly string[]; into: string },
+    options: { signal: AbortSignal; onProgress(bytes: number): void },
+  ): Promise<UpstreamPosition>;
+  /** Notes in a data directory that no engine runs on where its copy is of: it is followed from there, and its own binlog begins there. */
+  beginAt(position: UpstreamPosition): Promise<void>;
   /** Order of two positions of one history; undefined when neither contains the other. */
   compare(a: Gtid, b: Gtid): -1 | 0 | 1 | undefined;
 }
 
 /** Users and databases of the user's, on a member that takes writes. Each call writes as users do: it waits for its acknowledgement, and is refused while the engine is read-only. */
 export interface UserAdmin {
+  /** Brings the accounts that other databases of ours follow with to these, by the follower's name; others of that kind are removed. */
+  keepFollowers(passwords: Readonly<Record<string, string>>): Promise<void>;
   listUsers(): Promise<{ name: string; databases: string[]; passwords: number }[]>;
   /** Makes a user, or brings one to these passwords and databases. @param passwords one or two, the newest first */
   ensureUser(name: string, passwords: readonly string[], databases: readonly string[]): Promise<void>;

@@ -10,6 +10,8 @@ import { createRelayLog } from './relay.ts';
 import { openSession } from './session.ts';
 import type { Sql } from './sql.ts';
 import { startCommand } from './start-options.ts';
+import { beginAt, importUpstream } from './upstream/import.ts';
+import { inspectUpstream } from './upstream/inspect.ts';
 
 export interface MariadbEngine extends Engine {
   /**
@@ -35,6 +37,9 @@ export function createMariadb(options: MariadbOptions): MariadbEngine {
     connectWriter: ({ timeoutMs }) => connectLocal(setting, WRITER, timeoutMs),
     dump: (to, { signal }) => dump(setting, to, signal),
     load: (from, { signal }) => load(setting, from, signal),
+    inspectUpstream,
+    importUpstream: (master, what, options) => importUpstream(setting, master, what, options),
+    beginAt: (position) => beginAt(setting, position),
     compare: compareGtid,
   };
 }

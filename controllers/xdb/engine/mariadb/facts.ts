@@ -1,11 +1,13 @@
 import type { EngineFacts } from '#xdb/engine/engine.ts';
 import { replicationAccounts } from './accounts.ts';
-import { followedMember } from './follow.ts';
+import { followedMember } from './followed.ts';
 import { HEARTBEAT_TABLE, memberOfAccount, OWN_SCHEMA } from './names.ts';
 import { type RelayLog, standing } from './relay.ts';
 import { errnoOf, type Sql } from './sql.ts';
 import { slaveStatus } from './status.ts';
 import { busyThreads, countWaiters, whyBusy } from './threads.ts';
+import { isExecuted } from './upstream/follow.ts';
+import { readStart } from './upstream/start.ts';
 
 interface Variables {
   instance: string;
@@ -16,11 +18,13 @@ interface Variables {
   binlogGtid: string | null;
   appliedGtid: string | null;
   serverId: number | string;
+  syncRelayLog: number | string;
 }
 
 const VARIABLES = `SELECT @@GLOBAL.report_user instance, VERSION() version, @@GLOBAL.read_only readOnly,
   @@GLOBAL.rpl_semi_sync_master_enabled semiSyncMaster, @@GLOBAL.rpl_semi_sync_slave_enabled semiSyncSlave,
-  @@GLOBAL.gtid_binlog_pos binlogGtid, @@GLOBAL.gtid_slave_pos appliedGtid, @@GLOBAL.server_id serverId`;
+  @@GLOBAL.gtid_binlog_pos binlogGtid, @@GLOBAL.gtid_slave_pos appliedGtid, @@GLOBAL.server_id serverId,
+  @@GLOBAL.sync_relay_log syncRelayLog`;
 
 const STATUS = [
   'Rpl_semi_sync_master_status',
@@ -43,7 +47,11 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
   const accounts = await replicationAccounts(sql);
   const slave = await slaveStatus(sql);
   const appliedGtid = variables.appliedGtid ?? '';
-  const { received, unapplied } = await standing(relay, slave, appliedGtid);
+  const place = slave === undefined ? undefined : await readStart(dataDir);
+  const { received, unapplied } =
+    slave === undefined || place === undefined
+      ? await standing(relay, slave, appliedGtid)
+      : { received: appliedGtid, unapplied: slave.sql === 'stopped' && !isExecuted(slave) };
   const acknowledgers = status.Rpl_semi_sync_master_clients;
   const dumping = threads.filter(({ command }) => command.startsWith('Binlog Dump')).flatMap(({ user }) => memberOfAccount(user) ?? []);
   return {
@@ -73,11 +81,14 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
             masterServerId: slave.masterServerId,
             io: slave.io,
             sql: slave.sql,
+            receiving: slave.receiving,
+            relaySynced: Number(variables.syncRelayLog) === 1,
             ioGtid: received,
             ioError: slave.ioError,
             sqlError: slave.sqlError,
             lagSeconds: await heartbeatAge(sql),
             backlogSeconds: slave.behind,
+            ...(place === undefined ? {} : { drained: isExecuted(slave) }),
           },
         }),
     relayUnapplied: unapplied,

@@ -1,33 +1,13 @@
-import { join } from 'node:path';
-import { z } from 'zod';
 import { AppError } from '#core/errors.ts';
-import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { MasterAddress } from '#xdb/engine/engine.ts';
+import { forgetFollowed, noteFollowed } from './followed.ts';
 import { compareGtid, newestGtid } from './gtid.ts';
 import type { Setting } from './options.ts';
 import { type RelayLog, standing } from './relay.ts';
 import type { Sql } from './sql.ts';
 import { positions, type SlaveStatus, slaveStatus } from './status.ts';
-
-/** Which member the master is, which the engine does not keep: written before it is told to follow, and true only for the very address it was told. */
-const Followed = z.object({ host: z.string(), port: z.number(), member: z.string().optional() });
-const fileOf = (dataDir: string): string => join(dataDir, 'xdb-master.json');
-
-/** The member that the engine is told to follow; undefined for an outside master. */
-export async function followedMember(dataDir: string, status: SlaveStatus): Promise<string | undefined> {
-  const text = await readIfThere(fileOf(dataDir));
-  if (text === undefined) return undefined;
-  const followed = Followed.safeParse(parseJson(text));
-  return followed.success && followed.data.host === status.host && followed.data.port === status.port ? followed.data.member : undefined;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
+import { forgetUpstream, isExecuted } from './upstream/follow.ts';
+import { readStart } from './upstream/start.ts';
 
 /** STOP SLAVE waits for the transaction that is being applied, in milliseconds. */
 const STOP_MS = 20_000;
@@ -48,13 +28,14 @@ export async function stopReceiving(sql: Sql): Promise<void> {
 export async function forgetMaster(sql: Sql, relay: RelayLog, dataDir: string): Promise<void> {
   const status = await slaveStatus(sql);
   if (status !== undefined) {
-    await stopWhole(sql, relay, status);
+    await stopWhole(sql, relay, status, dataDir);
     await sql.query('RESET SLAVE ALL');
   }
+  await forgetUpstream(sql, dataDir);
   await sql.query('SET GLOBAL rpl_semi_sync_slave_enabled = OFF');
   if ((await slaveStatus(sql)) !== undefined)
     throw new AppError('engine', 'the engine still knows a master after it was told to forget it');
-  await writeFileAtomic(fileOf(dataDir), '{}\n');
+  await forgetFollowed(dataDir);
 }
 
 /**
@@ -70,11 +51,12 @@ export async function follow(
   { semiSync, delaySeconds }: { semiSync: boolean; delaySeconds: number },
 ): Promise<void> {
   const status = await slaveStatus(sql);
-  if (status !== undefined) await stopWhole(sql, relay, status);
+  if (status !== undefined) await stopWhole(sql, relay, status, dataDir);
   else await refuseUnapplied(sql, relay, undefined);
   const { host, port, user, password, caFile } = master;
   await sql.query('RESET SLAVE ALL');
-  await writeFileAtomic(fileOf(dataDir), `${JSON.stringify(Followed.parse({ host, port, member: master.member }))}\n`);
+  await noteFollowed(dataDir, { host, port, member: master.member });
+  await forgetUpstream(sql, dataDir);
   // What this engine wrote itself, as a master, it has as well.
   const { binlog, applied } = await positions(sql);
   const from = newestGtid(binlog, applied);
@@ -94,9 +76,10 @@ export async function follow(
   await sql.query('START SLAVE');
 }
 
-async function stopWhole(sql: Sql, relay: RelayLog, status: SlaveStatus): Promise<void> {
+async function stopWhole(sql: Sql, relay: RelayLog, status: SlaveStatus, dataDir: string): Promise<void> {
   await stopReceiving(sql);
-  await refuseUnapplied(sql, relay, status);
+  if ((await readStart(dataDir)) === undefined) await refuseUnapplied(sql, relay, status);
+  else await refuseUnexecuted(sql);
   await sql.query('STOP SLAVE', [], { timeoutMs: STOP_MS });
 }
 
@@ -115,4 +98,18 @@ async function refuseUnapplied(sql: Sql, relay: RelayLog, before: SlaveStatus | 
       },
     );
   }
+}
+
+/** The same of a master without GTIDs. */
+async function refuseUnexecuted(sql: Sql): Promise<void> {
+  const status = await slaveStatus(sql);
+  if (status === undefined || isExecuted(status)) return;
+  const { read, executed } = status;
+  throw new AppError(
+    'conflict',
+    `received up to ${read.file}:${read.offset}, applied up to ${executed.file}:${executed.offset}: the rest would be thrown away`,
+    {
+      hint: 'it is applied first',
+    },
+  );
 }

@@ -18,6 +18,12 @@ export function memberOfAccount(account: string): string | undefined {
   return account.startsWith(REPLICATION) ? account.slice(REPLICATION.length) : undefined;
 }
 
+/** Account that another database of ours follows this one with. Unlike a member's it is never locked, and never acknowledges. */
+const FOLLOWER = 'xcaas_follow_';
+export const followerAccount = (db: string): string => `${FOLLOWER}${db}`;
+/** For LIKE. */
+export const FOLLOWERS = FOLLOWER.replaceAll('_', '\\_').concat('%');
+
 /** Schema of ours and, in it, the table with the one row that is written each second. */
 export const OWN_SCHEMA = 'xcaas';
 export const HEARTBEAT_TABLE = 'heartbeat';

@@ -26,6 +26,7 @@ export interface Programs {
   backup: string;
   unstream: string;
   binlog: string;
+  dump: string;
   install: string;
 }
 
@@ -46,6 +47,7 @@ export function withDefaults(options: MariadbOptions): Setting {
       backup: '/usr/bin/mariadb-backup',
       unstream: '/usr/bin/mbstream',
       binlog: '/usr/bin/mariadb-binlog',
+      dump: '/usr/bin/mariadb-dump',
       install: '/usr/bin/mariadb-install-db',
       ...options.programs,
     },

@@ -12,10 +12,13 @@ import { AGENT, WRITER } from './names.ts';
 import type { Setting } from './options.ts';
 import { setReadOnly } from './read-only.ts';
 import { drain, type RelayLog, standing } from './relay.ts';
+import { setRelaySync } from './relay-sync.ts';
 import { checkSettings } from './self-check.ts';
 import type { Sql } from './sql.ts';
 import { positions, slaveStatus } from './status.ts';
 import { killOwnOthers, killUsers } from './threads.ts';
+import { behindUpstream, drainByPlace, followUpstream } from './upstream/follow.ts';
+import { readStart } from './upstream/start.ts';
 
 const ALLOW_MS = 4000;
 const COMPARE_MS = 4500;
@@ -51,13 +54,16 @@ export async function openSession(setting: Setting, relay: RelayLog, timeoutMs: 
       allowDumps: (members) => allowDumps(sql, members, ALLOW_MS),
       killUsers: () => killUsers(sql),
       stopReceiving: () => stopReceiving(sql),
-      drain: (limitMs) => drain(sql, relay, log, limitMs),
+      drain: async (limitMs) => ((await readStart(dataDir)) === undefined ? drain(sql, relay, log, limitMs) : drainByPlace(sql, limitMs)),
       forgetMaster: () => forgetMaster(sql, relay, dataDir),
       async compareWith(master) {
         const { binlog, applied } = await positions(sql);
         return compareWith(programs, newestGtid(binlog, applied), master, log, COMPARE_MS);
       },
+      setRelaySync: (on) => setRelaySync(sql, dataDir, on),
       follow: (master, options) => follow(sql, relay, setting, master, options),
+      followUpstream: (master) => followUpstream(sql, setting, master),
+      behindUpstream: (master) => behindUpstream(sql, setting, master),
       async received(gtid) {
         const { binlog, applied } = await positions(sql);
         if (containsGtid(newestGtid(binlog, applied), gtid)) return true;

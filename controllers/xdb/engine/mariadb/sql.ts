@@ -25,6 +25,8 @@ export interface SqlOptions {
   password: string;
   /** PEM text of the CA that has signed the engine's certificate; without it the connection is not encrypted. */
   ca?: string;
+  /** Encrypted, whoever answers: an outside server whose CA nobody has told us. */
+  unverified?: boolean;
   connectTimeoutMs: number;
   queryTimeoutMs: number;
 }
@@ -54,6 +56,7 @@ export async function openSql(options: SqlOptions): Promise<Sql> {
     password,
     // Members are found by address, which is in no certificate: the pool's CA and the account's password tell who it is.
     ...(ca === undefined ? {} : { ssl: { ca, rejectUnauthorized: true, verifyIdentity: false } }),
+    ...(options.unverified ? { ssl: { rejectUnauthorized: false } } : {}),
     connectTimeout: connectTimeoutMs,
     supportBigNumbers: true,
     bigNumberStrings: true,

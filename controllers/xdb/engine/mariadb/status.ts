@@ -6,6 +6,8 @@ export interface SlaveStatus {
   port: number;
   io: 'running' | 'connecting' | 'stopped';
   sql: 'running' | 'stopped';
+  /** The thread that receives has something to do. */
+  receiving: boolean;
   /** Empty after a restart until the thread that receives was started again. */
   ioGtid: string;
   ioError: string;
@@ -15,6 +17,9 @@ export interface SlaveStatus {
   delaySeconds: number;
   /** Seconds between what was received last and what was applied last, by the master's clock alone. */
   behind: number | null;
+  /** Files and offsets of the master's: received until here, applied until here. */
+  read: { file: string; offset: number };
+  executed: { file: string; offset: number };
 }
 
 /** @returns undefined where no master is configured */
@@ -30,11 +35,14 @@ export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): P
     port: number('Master_Port'),
     io: text('Slave_IO_Running') === 'Yes' ? 'running' : text('Slave_IO_Running') === 'No' ? 'stopped' : 'connecting',
     sql: text('Slave_SQL_Running') === 'Yes' ? 'running' : 'stopped',
+    receiving: text('Slave_IO_Running') === 'Yes' && text('Slave_IO_State') !== 'Waiting for master to send event',
     ioGtid: text('Gtid_IO_Pos'),
     ioError: text('Last_IO_Error'),
     sqlError: text('Last_SQL_Error'),
     masterServerId: number('Master_Server_Id'),
     delaySeconds: number('SQL_Delay'),
+    read: { file: text('Master_Log_File'), offset: number('Read_Master_Log_Pos') },
+    executed: { file: text('Relay_Master_Log_File'), offset: number('Exec_Master_Log_Pos') },
     behind: behind === null || behind === undefined ? null : Math.max(0, Number(behind)),
   };
 }

@@ -1,7 +1,7 @@
 import type { UserAdmin } from '#xdb/engine/engine.ts';
 import type { MariadbEngine } from './engine.ts';
 import type { Sql } from './sql.ts';
-import { createDatabase, dropDatabase, dropUser, ensureUser, listDatabases, listUsers } from './users.ts';
+import { createDatabase, dropDatabase, dropUser, ensureUser, keepFollowers, listDatabases, listUsers } from './users.ts';
 
 const CONNECT_MS = 2000;
 
@@ -16,6 +16,7 @@ export function createUserAdmin(engine: Pick<MariadbEngine, 'connectWriter'>): U
     }
   }
   return {
+    keepFollowers: (passwords) => writing((sql) => keepFollowers(sql, passwords)),
     listUsers: () => writing(listUsers),
     ensureUser: (name, passwords, databases) => writing((sql) => ensureUser(sql, name, passwords, databases)),
     dropUser: (name) => writing((sql) => dropUser(sql, name)),

@@ -1,5 +1,5 @@
 import { AppError } from '#core/errors.ts';
-import { identifier, memberOfAccount, OWN_SCHEMA, passwordHash } from './names.ts';
+import { FOLLOWERS, followerAccount, identifier, memberOfAccount, OWN_SCHEMA, passwordHash } from './names.ts';
 import type { Sql } from './sql.ts';
 
 /**
@@ -80,7 +80,7 @@ export async function dropDatabase(sql: Sql, name: string): Promise<void> {
   await sql.query(`DROP DATABASE IF EXISTS ${identifier(name)}`);
 }
 
-export async function listUsers(sql: Sql): Promise<UserRow[]> {
+export async function listUsers(sql: Pick<Sql, 'query'>): Promise<UserRow[]> {
   const accounts = await sql.query<{ name: string; second: string | null }>(
     "SELECT User name, JSON_EXTRACT(Priv, '$.auth_or') second FROM mysql.global_priv WHERE Host = '%' ORDER BY User",
   );
@@ -103,7 +103,12 @@ export async function listUsers(sql: Sql): Promise<UserRow[]> {
  *
  * @param passwords one or two, the newest first
  */
-export async function ensureUser(sql: Sql, name: string, passwords: readonly string[], databases: readonly string[]): Promise<void> {
+export async function ensureUser(
+  sql: Pick<Sql, 'query'>,
+  name: string,
+  passwords: readonly string[],
+  databases: readonly string[],
+): Promise<void> {
   checkUserName(name);
   for (const database of databases) checkDatabaseName(database);
   if (passwords.length === 0) throw new AppError('internal', `${name} would have no password`);
@@ -126,6 +131,25 @@ export async function dropUser(sql: Sql, name: string): Promise<void> {
   if (!names.includes(name))
     throw new AppError('not_found', `there is no user ${name}`, { hint: `there is ${names.join(', ') || 'none'}` });
   await sql.query(`DROP USER ${account(name)}`);
+}
+
+/** Accounts of other databases of ours that follow this one: encrypted, and with nothing but the right to receive. */
+export async function keepFollowers(sql: Sql, passwords: Readonly<Record<string, string>>): Promise<void> {
+  const rows = await sql.query<{ name: string; hash: string | null }>(
+    `SELECT User name, JSON_VALUE(Priv, '$.authentication_string') hash FROM mysql.global_priv WHERE Host = '%' AND User LIKE '${FOLLOWERS}'`,
+  );
+  const present = new Map(rows.map(({ name, hash }) => [name, hash]));
+  for (const [db, password] of Object.entries(passwords)) {
+    const name = followerAccount(db);
+    const hash = passwordHash(password);
+    if (present.get(name) === hash) continue;
+    const identified = `IDENTIFIED VIA mysql_native_password USING '${hash}' REQUIRE SSL`;
+    await sql.query(`CREATE USER IF NOT EXISTS ${account(name)} ${identified}`);
+    await sql.query(`ALTER USER ${account(name)} ${identified}`);
+    await sql.query(`GRANT REPLICATION SLAVE ON *.* TO ${account(name)}`);
+  }
+  const wanted = new Set(Object.keys(passwords).map(followerAccount));
+  for (const name of present.keys()) if (!wanted.has(name)) await sql.query(`DROP USER IF EXISTS ${account(name)}`);
 }
 
 const account = (name: string): string => `${identifier(name)}@'%'`;
