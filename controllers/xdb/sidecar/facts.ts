@@ -18,6 +18,8 @@ export interface FactsInput {
   /** Where a member is now, and its engine's number: whom a slave is told to follow is known by a name that was written down when it was. */
   peerOf(member: string): { address: string | undefined; serverId: number };
   moveReached: boolean;
+  /** Milliseconds since this slave was last seen to have everything; see {@link SlaveFacts}. */
+  busyMs: number;
   busy: string | undefined;
 }
 
@@ -80,7 +82,7 @@ function lastSequence(position: string): bigint | undefined {
   return digits === undefined ? undefined : BigInt(digits);
 }
 
-function slaveFacts({ facts, peerOf }: FactsInput, reaches: (position: string, goal: string) => boolean): SlaveFacts {
+function slaveFacts({ facts, peerOf, busyMs }: FactsInput, reaches: (position: string, goal: string) => boolean): SlaveFacts {
   const { slave, appliedGtid, relayUnapplied } = facts;
   if (slave === undefined) {
     return { of: undefined, outside: false, io: 'stopped', sql: 'stopped', drained: !relayUnapplied, lagSeconds: null, broken: undefined };
@@ -94,6 +96,8 @@ function slaveFacts({ facts, peerOf }: FactsInput, reaches: (position: string, g
     drained,
     // Once everything is applied the age of the last row tells how long the master has been silent, not how far the slave is behind.
     lagSeconds: drained ? 0 : slave.lagSeconds,
+    busyMs,
+    unsynced: !slave.relaySynced,
     broken: brokenBecause(slave),
   };
 }

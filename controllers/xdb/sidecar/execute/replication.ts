@@ -1,7 +1,9 @@
 import { AppError } from '#core/errors.ts';
 import type { MasterAddress } from '#xdb/engine/engine.ts';
 import { XDB_PORTS } from '../config.ts';
+import { readRecords } from '../records.ts';
 import { DONE, type Executor, FAILED, type Moment, sessionOf, type Tools } from './context.ts';
+import { publish } from './record.ts';
 
 /** One call applies what it can in so long; the next turn goes on. Milliseconds. */
 const DRAIN_MS = 2500;
@@ -52,6 +54,23 @@ export const forgetMaster: Executor<'forget_master'> = async (_step, tools, mome
 export const compare: Executor<'compare'> = async (step, tools, moment) => {
   const compared = await sessionOf(tools, moment).compareWith(masterOf(step.leader, tools, moment));
   return compared === 'unknown' ? FAILED : { is: 'done', compared };
+};
+
+/** J3: who is not ready cannot be named (B1, B3 check the index of its data), and who is not named after that is not until it says again that it is ready. */
+export const catchUp: Executor<'catch_up'> = async (step, tools, moment) => {
+  const { consul, config } = tools;
+  const withdrawn = await publish({ rule: 'J3', do: 'publish', ready: null, at: step.at, reason: step.reason }, tools, moment);
+  if (withdrawn.is !== 'done') return withdrawn;
+  const { protocol } = await readRecords(consul, config.db, config.member);
+  const sync = protocol.sync?.value;
+  if (sync === undefined || [sync.leader.id, sync.sync?.id, sync.cand?.id].includes(config.member)) return FAILED;
+  await sessionOf(tools, moment).setRelaySync(false);
+  return DONE;
+};
+
+export const syncRelay: Executor<'sync_relay'> = async (_step, tools, moment) => {
+  await sessionOf(tools, moment).setRelaySync(true);
+  return DONE;
 };
 
 /** J2, J3 */

@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { forgetful } from '#xdb/protocol/memory.ts';
+import { follow } from '#xdb/protocol/rules/follow.ts';
+import type { Running } from '#xdb/protocol/situation.ts';
+import { BUDGETS, GUARDS, type SlaveFacts } from '#xdb/protocol/types.ts';
+
+const EPOCH = 4;
+
+interface Case {
+  slave?: Partial<SlaveFacts>;
+  ready?: number | null;
+  named?: 'sync' | 'cand';
+}
+
+function step({ slave = {}, ready = null, named }: Case) {
+  const me = { id: 'adb-2', gen: 'g2' };
+  const sync = {
+    ...{ v: 1, leader: { id: 'adb-1', gen: 'g1' }, sync: null, cand: null, prev: null, state: 'open', epoch: EPOCH, rev: 9, nonce: 'n' },
+    ...(named === undefined ? {} : { [named]: me }),
+  };
+  const engine = {
+    ...{ state: 'running', instance: 'i', readOnly: true, semiSyncMaster: false, waiters: 0, relayUnapplied: false },
+    slave: { of: 'adb-1', outside: false, io: 'running', sql: 'running', drained: true, lagSeconds: 0, broken: undefined, ...slave },
+  };
+  const memory = { ...forgetful('i'), adopted: true, compared: { gen: 'g1', epoch: EPOCH, result: 'contained' as const } };
+  const s = {
+    ...{ sync, index: 20, me: 'adb-2', engine, memory, budgets: BUDGETS, guards: GUARDS, leads: false },
+    local: { disk: { gen: 'g2', wasMaster: false, rev: 9, epoch: EPOCH } },
+    records: { data: { 'adb-2': { value: { v: 1, gen: 'g2', boot: 'i', ready }, index: 15 } }, replicas: [], members: ['adb-1', 'adb-2'] },
+  };
+  const { do: done, ...rest } = follow(s as unknown as Running);
+  return 'ready' in rest ? `${done} ${rest.ready}` : done;
+}
+
+describe('J3: a slave is ready when it is near and syncs each event', () => {
+  const behind = { busyMs: Number.POSITIVE_INFINITY };
+
+  it('says so at once when it has everything', () => {
+    expect(step({ slave: { busyMs: 0, unsynced: false } })).toBe(`publish ${EPOCH}`);
+    expect(step({ slave: { busyMs: 0, unsynced: false }, ready: EPOCH })).toBe('wait');
+  });
+
+  it('catches up without syncing, and syncs again before it says that it is ready', () => {
+    expect(step({ slave: { ...behind, unsynced: false } })).toBe('catch_up');
+    expect(step({ slave: { ...behind, unsynced: true } })).toBe('wait');
+    expect(step({ slave: { busyMs: 0, unsynced: true } })).toBe('sync_relay');
+  });
+
+  it('takes it back when it falls behind a leader that goes on alone', () => {
+    expect(step({ slave: { busyMs: BUDGETS.behindMs ?? 0 }, ready: EPOCH })).toBe('catch_up');
+    expect(step({ slave: { busyMs: 300 }, ready: EPOCH })).toBe('wait');
+  });
+
+  it('syncs each event while anybody may count on its acknowledgements, however far behind', () => {
+    for (const named of ['sync', 'cand'] as const) {
+      for (const ready of [null, EPOCH]) {
+        expect(step({ slave: { ...behind, unsynced: true }, named, ready })).toBe('sync_relay');
+        expect(step({ slave: { ...behind, unsynced: false }, named, ready })).not.toBe('catch_up');
+      }
+    }
+    expect(step({ slave: { ...behind, unsynced: true }, ready: EPOCH })).toBe('sync_relay');
+  });
+});
