@@ -57,7 +57,7 @@ export const DbSpec = z.object({
   parameters: z.record(z.string(), z.string()).default({}),
   /** Counts changes that need a restart of the engine; members follow one after another. */
   restartSerial: z.number().int().min(0).default(0),
-  /** Outside master of `role=slave`; user and password are sealed in `xcaas/db/<name>/upstream`. */
+  /** Master of `role=slave` until its cutover; `ours`: it is this database of ours. User and password are in the sealed credentials. */
   upstream: z.object({ host: z.string(), port, tls: z.boolean().default(false), ours: serviceName.optional() }).optional(),
   /** Restored from: a backup of another database. */
   origin: z
@@ -215,8 +215,10 @@ export const Credentials = z.object({
   replication: z.record(z.string(), z.string()),
   /** Users of the user's: name → password. Two passwords while one is being changed, the newest first. */
   users: z.record(z.string(), z.array(z.string()).min(1).max(2)),
-  /** Account at the outside master of `role=slave`. */
-  upstream: z.object({ user: z.string(), password: z.string() }).optional(),
+  /** Account at the master of `role=slave`; `peerSecret`: of a database of ours, what its members are asked for a copy with. */
+  upstream: z.object({ user: z.string(), password: z.string(), peerSecret: z.string().optional() }).optional(),
+  /** Of other databases of ours that follow this one: the follower's name → password of its account here. */
+  followers: z.record(z.string(), z.string()).optional(),
   /** Backups are encrypted with the first of them; older ones still open what they sealed. */
   backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).optional(),
   /** Of the store for backups, when it is an outside one. */

@@ -59,6 +59,8 @@ export interface SlaveFacts {
   unsynced?: boolean;
   /** What it said when its SQL thread stopped by an error, or the leader refused it for good (errant or missing GTIDs): only a new copy helps. */
   broken: string | undefined;
+  /** What it said when it last tried to connect in vain; it goes on trying. For people, nothing is decided by it. */
+  trouble?: string;
 }
 
 /** Engine that answers, observed on one connection. */

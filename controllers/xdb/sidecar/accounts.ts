@@ -12,6 +12,8 @@ export interface WantedAccounts {
   where: string;
   database: string;
   users: Credentials['users'];
+  /** Of other databases of ours that follow this one: name → password. */
+  followers: Record<string, string>;
 }
 
 /**
@@ -37,7 +39,8 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
   let wake = new AbortController();
   let complaint = '';
 
-  async function ensure({ database, users: credentials }: WantedAccounts): Promise<void> {
+  async function ensure({ database, users: credentials, followers }: WantedAccounts): Promise<void> {
+    await users.keepFollowers(followers);
     await users.createDatabase(database);
     const present = new Map((await users.listUsers()).map((user) => [user.name, user.databases]));
     for (const [name, passwords] of Object.entries(credentials)) {

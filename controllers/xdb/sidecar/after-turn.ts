@@ -46,11 +46,14 @@ export function createAfterTurn(options: AfterTurnOptions): (turn: Turn) => void
 
   function keepEngine({ view, facts, local }: Turn, { writes }: Part): void {
     const spec = view?.spec.value;
-    const users = credentials.current()?.users;
+    const known = credentials.current();
     accounts.set(
-      writes === undefined || spec === undefined || users === undefined
+      writes === undefined || spec === undefined || known === undefined
         ? undefined
-        : { where: `${writes.facts.instance} ${writes.sync.epoch}`, database: spec.database, users },
+        : {
+            where: `${writes.facts.instance} ${writes.sync.epoch}`,
+            ...{ database: spec.database, users: known.users, followers: known.followers ?? {} },
+          },
     );
     // Before A1 it would be one of those whose connections are ended.
     const adopted = facts !== undefined && local.memory.adopted && local.memory.instance === facts.instance;

@@ -24,14 +24,14 @@ export interface CloneProgress {
 /**
  * R3, the recipient's side: fills an empty data directory with a copy of the leader's data.
  *
- * @param expected whose data they must be: another leader's are of no use
+ * @param expected whose data they must be: another leader's are of no use; undefined for those of another database, of which nothing is known here
  * @returns the position to follow from; only then the data are whole
  * @throws AppError when they are not; what is in the directory then is nothing
  */
 export function createRecipient({ engine, peers, log }: RecipientOptions) {
   return async function take(
     peer: PeerAddress,
-    expected: CloneHead,
+    expected: CloneHead | undefined,
     { signal, onProgress }: { signal: AbortSignal; onProgress(progress: CloneProgress): void },
   ): Promise<{ gtid: string }> {
     const idle = new AbortController();
@@ -41,7 +41,7 @@ export function createRecipient({ engine, peers, log }: RecipientOptions) {
     const began = performance.now();
     try {
       const head = await readLine(socket, CloneHead, AbortSignal.any([both, AbortSignal.timeout(HEAD_MS)]));
-      if (head.gen !== expected.gen || head.epoch !== expected.epoch) {
+      if (expected !== undefined && (head.gen !== expected.gen || head.epoch !== expected.epoch)) {
         throw new AppError('unavailable', `${peer.member} has other data, or leads another epoch, than the record says`);
       }
       let idleTimer = setTimeout(() => idle.abort(), IDLE_MS);

@@ -87,7 +87,8 @@ function slaveFacts({ facts, peerOf, busyMs }: FactsInput, reaches: (position: s
   if (slave === undefined) {
     return { of: undefined, outside: false, io: 'stopped', sql: 'stopped', drained: !relayUnapplied, lagSeconds: null, broken: undefined };
   }
-  const drained = !relayUnapplied && (slave.ioGtid === '' || slave.ioGtid === appliedGtid || reaches(appliedGtid, slave.ioGtid));
+  const byGtid = () => slave.ioGtid === '' || slave.ioGtid === appliedGtid || reaches(appliedGtid, slave.ioGtid);
+  const drained = !relayUnapplied && (slave.drained ?? byGtid());
   return {
     of: whom(slave, peerOf),
     outside: slave.master === undefined,
@@ -95,11 +96,18 @@ function slaveFacts({ facts, peerOf, busyMs }: FactsInput, reaches: (position: s
     sql: slave.sql,
     drained,
     // Once everything is applied the age of the last row tells how long the master has been silent, not how far the slave is behind.
-    lagSeconds: drained ? 0 : slave.lagSeconds,
+    lagSeconds: slave.master === undefined ? outsideLag(slave, drained) : drained ? 0 : slave.lagSeconds,
     busyMs,
     unsynced: !slave.relaySynced,
     broken: brokenBecause(slave),
+    ...(slave.io === 'connecting' && slave.ioError !== '' ? { trouble: slave.ioError } : {}),
   };
+}
+
+/** Of a master that is no member: one of ours writes heartbeats, another server does not. While it is away nobody knows how much it has meanwhile. */
+function outsideLag({ io, lagSeconds, backlogSeconds }: NonNullable<EngineFacts['slave']>, drained: boolean): number | null {
+  if (io !== 'running') return lagSeconds;
+  return drained ? 0 : (lagSeconds ?? backlogSeconds ?? null);
 }
 
 /** A member that has got another address since, or whose address is another engine's by now, is not followed any more. */

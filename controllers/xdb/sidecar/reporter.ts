@@ -17,6 +17,8 @@ export interface Reporter {
   /** A copy of the data that is under way. */
   cloning(progress: CloneProgress | undefined): void;
   isCloning(): boolean;
+  /** Why a copy could not be made; undefined once one was. */
+  failed(why: string | undefined): void;
   /** Something beside the protocol has changed. */
   tell(): void;
   status(): MemberStatus | undefined;
@@ -45,16 +47,19 @@ export function createReporter(options: ReporterOptions): Reporter {
   let cloning: CloneProgress | undefined;
 
   function tell(): void {
+  /** Why the data could not be made. */
+  let failure: string | undefined;
     if (last === undefined) return;
     const { view, local, facts, step } = last;
     const bytes = cloning === undefined ? '' : ` (${Math.floor(cloning.bytes / 2 ** 20)} MiB so far)`;
-    const sentence = say(`${step.reason}${bytes}`);
+    const sentence = say(`${step.reason}${bytes}${failure === undefined ? '' : `; the last try: ${failure}`}`);
     status = statusOf({
       ...{ member, node, address: options.address(), local, facts, step, sentence },
       ready: view?.protocol.data[member]?.value.ready ?? null,
       sync: view?.protocol.sync?.value,
       replica: view?.protocol.replicas.includes(member) ?? false,
       spec: view?.spec,
+      upstream: view?.protocol.upstream !== undefined,
       startedSerial: disk.now().startedSerial,
       cloning: cloning !== undefined,
       disk: diskGuard.use(),
@@ -82,6 +87,10 @@ export function createReporter(options: ReporterOptions): Reporter {
     isCloning: () => cloning !== undefined,
     tell,
     status: () => status,
+    failed(why) {
+      failure = why;
+      tell();
+    },
     sentences: () => sentences,
   };
 }

@@ -45,6 +45,8 @@ import { keepSession } from './session.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createRecordWriter } from './transaction.ts';
 import { createTurner, type Turn } from './turn.ts';
+import { createUpstreamCopier } from './upstream.ts';
+import { upstreamRoutes } from './upstream-routes.ts';
 import { userRoutes } from './user-routes.ts';
 import { watchLeader } from './watch-leader.ts';
 
@@ -144,7 +146,9 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     tools,
     observer: createObserver({ db, me: member, addressOf: (id) => addresses.of(id)?.address, engine, requests }),
     ...{ positions, watch, diskGuard, addresses, metrics, guards, log },
+    copyUpstream: createUpstreamCopier({ config, engine, credentials, log }),
     budgets: BUDGETS,
+    onFailedCopy: reporter.failed,
     onDecided(turn) {
       afterTurn(turn);
       reporter.decided(turn);
@@ -217,6 +221,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   log.info({ db, member, address, gen: disk.now().gen, wasMaster: disk.now().wasMaster, epoch: disk.now().epoch }, 'sidecar started');
 
   return {
+    ...upstreamRoutes({ config, engine, credentials, last: reporter.last }),
     async stop(keep) {
       stopping.abort();
       clearTimeout(busyTimer);

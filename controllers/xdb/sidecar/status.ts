@@ -15,6 +15,8 @@ export interface StatusInput {
   ready: number | null;
   replica: boolean;
   spec: { value: DbSpec; index: number } | undefined;
+  /** The database is a slave of another one, and this member, if it leads, follows that. */
+  upstream: boolean;
   startedSerial: number;
   cloning: boolean;
   step: Step;
@@ -39,7 +41,7 @@ export function statusOf(input: StatusInput): MemberStatus {
     sentence: input.sentence,
     rule: input.step.rule,
     ...(facts === undefined ? {} : { version: facts.version, gtid: facts.binlogGtid, readOnly: facts.readOnly }),
-    lagSeconds: engine.state === 'running' && sync?.leader.id !== input.member ? engine.slave.lagSeconds : null,
+    lagSeconds: engine.state === 'running' && (input.upstream || sync?.leader.id !== input.member) ? engine.slave.lagSeconds : null,
     specIndex: input.spec?.index ?? 0,
     restartSerial: input.startedSerial,
     pendingRestart: [...input.pendingRestart],
@@ -56,7 +58,7 @@ function roleOf({ member, sync, replica, local }: StatusInput): MemberStatus['ro
   return replica ? 'replica' : 'slave';
 }
 
-function stateOf({ local, sync, member, cloning, step, ready }: StatusInput): MemberStatus['state'] {
+function stateOf({ local, sync, member, cloning, step, ready, upstream }: StatusInput): MemberStatus['state'] {
   const { engine } = local;
   if (cloning || step.do === 'clone') return 'cloning';
   if (step.do === 'wait' && step.alarm !== undefined) return engine.state === 'running' ? 'failed' : 'stays_down';
@@ -66,3 +68,8 @@ function stateOf({ local, sync, member, cloning, step, ready }: StatusInput): Me
   if (sync.leader.id === member) return sync.state === 'open' && !engine.readOnly ? 'running' : 'starting';
   return engine.slave.io === 'running' && engine.slave.sql === 'running' && ready === sync.epoch ? 'running' : 'catching_up';
 }
+  if (sync.leader.id === member && upstream) {
+    return sync.state === 'open' && engine.slave.outside && engine.slave.io === 'running' && engine.slave.sql === 'running'
+      ? 'running'
+      : 'catching_up';
+  }

@@ -31,7 +31,11 @@ export function upstream(s: Running): Step | undefined {
       return { rule: 'upstream', do: 'drain', reason: `${me} replays what it has received of ${records.upstream}` };
     return { rule: 'upstream', do: 'follow_upstream', reason: `${me} follows ${records.upstream}` };
   }
-  const lag = slave.lagSeconds === null ? '' : `, ${slave.lagSeconds} s behind`;
+  if (slave.io === 'connecting') {
+    const why = slave.trouble === undefined ? '' : `: ${slave.trouble}`;
+    return wait('upstream', `${me} tries to connect to ${records.upstream}${why}`);
+  }
+  const lag = slave.lagSeconds === null ? '' : `, ${Math.round(slave.lagSeconds)} s behind`;
   return wait('upstream', `${me} follows ${records.upstream}${lag}`);
 }
 

@@ -14,6 +14,7 @@ import type { createOriginRestorer } from '../restore-origin.ts';
 import type { MemberSession } from '../session.ts';
 import type { Supervisor } from '../supervisor.ts';
 import type { RecordWriter } from '../transaction.ts';
+import type { createUpstreamCopier } from '../upstream.ts';
 
 /** What steps are done with: made once. */
 export interface Tools {
@@ -28,12 +29,16 @@ export interface Tools {
   takeClone: ReturnType<typeof createRecipient>;
   /** Birth from a backup of another database. */
   restoreOrigin: ReturnType<typeof createOriginRestorer>;
+  /** Birth as a slave of another database. */
+  copyUpstream: ReturnType<typeof createUpstreamCopier>;
   consul: ConsulClient;
   credentials: CredentialsSource;
   failpoints: Failpoints;
   log: Logger;
   /** A copy that is under way, for the status. */
   onClone(progress: CloneProgress | undefined): void;
+  /** Why a database could not be made of another one's data, for the status; undefined once it was. */
+  onFailedCopy(why: string | undefined): void;
   /** The member is to end: the process exits. */
   onLeave(): void;
 }

@@ -1,4 +1,4 @@
-import { AppError } from '#core/errors.ts';
+import { AppError, messageOf } from '#core/errors.ts';
 import { run } from '#core/spawn.ts';
 import { XDB_PORTS } from '../config.ts';
 import { DONE, type Executor, type Tools } from './context.ts';
@@ -7,12 +7,24 @@ const KILL_MS = 5000;
 
 /** Birth: an empty volume becomes a database. What a try before this one left without a generation is thrown away. */
 export const initialise: Executor<'initialise'> = async (_step, tools, { view, signal }) => {
-  const { engine, disk, credentials, failpoints, restoreOrigin, onClone } = tools;
+  const { engine, disk, credentials, failpoints, restoreOrigin, copyUpstream, onClone, onFailedCopy } = tools;
   const known = credentials.current();
   if (known === undefined) throw new AppError('unavailable', credentials.problem() ?? 'the credentials are not known yet');
   await empty(tools);
   const spec = view?.spec.value;
-  if (spec?.origin === undefined) await engine.initialise({ agentPassword: known.agent });
+  if (spec?.role === 'slave' && spec.upstream !== undefined) {
+    const from = spec.upstream.ours ?? `${spec.upstream.host}:${spec.upstream.port}`;
+    try {
+      onClone({ from, bytes: 0 });
+      await copyUpstream(spec, spec.upstream, known.agent, (bytes) => onClone({ from, bytes }), signal);
+      onFailedCopy(undefined);
+    } catch (error) {
+      onFailedCopy(messageOf(error));
+      throw error;
+    } finally {
+      onClone(undefined);
+    }
+  } else if (spec?.origin === undefined) await engine.initialise({ agentPassword: known.agent });
   else {
     const { origin } = spec;
     try {

@@ -2,6 +2,7 @@ import { AppError } from '#core/errors.ts';
 import type { MasterAddress } from '#xdb/engine/engine.ts';
 import { XDB_PORTS } from '../config.ts';
 import { readRecords } from '../records.ts';
+import { upstreamMaster } from '../upstream.ts';
 import { DONE, type Executor, FAILED, type Moment, sessionOf, type Tools } from './context.ts';
 import { publish } from './record.ts';
 
@@ -82,12 +83,9 @@ export const follow: Executor<'follow'> = async (step, tools, moment) => {
 };
 
 export const followUpstream: Executor<'follow_upstream'> = async (_step, tools, moment) => {
-  const upstream = moment.view?.spec.value.upstream;
-  const account = tools.credentials.current()?.upstream;
-  if (upstream === undefined || account === undefined)
-    throw new AppError('unavailable', 'the account at the outside master is not known yet');
-  const master = { member: undefined, host: upstream.host, port: upstream.port, ...account, caFile: undefined };
-  await sessionOf(tools, moment).follow(master, { semiSync: false, delaySeconds: 0 });
+  const spec = moment.view?.spec.value;
+  if (spec === undefined) throw new AppError('unavailable', 'the specification is not known yet');
+  await sessionOf(tools, moment).followUpstream(upstreamMaster(spec, tools.credentials.current(), tools.config, 'follow'));
   return DONE;
 };
 
