@@ -4,6 +4,7 @@ import { mintMemberToken, revokeMemberToken } from '#ground/acl.ts';
 import type { Host } from '#pool/host.ts';
 import { markLost, releasePlacement, reservePlacements, resizePlacement } from '#pool/placements.ts';
 import { changeCredentials, hashOf, withReplication } from '#xdb/credentials.ts';
+import { keepBackups } from '#xdb/kept-backups.ts';
 import { type ObserveDeps, secretFiles } from '#xdb/observe.ts';
 import { STOP_SECONDS } from '#xdb/plan/member-spec.ts';
 import { rollingId } from '#xdb/plan/rolling.ts';
@@ -75,6 +76,7 @@ export async function execute(deps: ExecuteDeps, spec: DbSpec, observed: World, 
       await releasePlacement(consul, step.member, step.host);
       return;
     case 'forget':
+      await keepBackups(deps, spec);
       await consul.kv.deleteTree(dbKeys(name).base);
       return;
   }
@@ -124,7 +126,9 @@ async function removeMember(deps: ExecuteDeps, spec: DbSpec, observed: World, st
   const { member, host, forGood } = step;
   if (spec.destroyed === undefined) {
     const sync = (await deps.store.syncs.get(dbKeys(spec.name).sync, { consistent: true }))?.value;
-    const safe = forGood ? isCompleteWithout(member, spec, { ...observed, sync }) : sync !== undefined && sync.leader.id !== member;
+    const safe = forGood
+      ? isCompleteWithout(member, spec, { ...observed, sync })
+      : sync !== undefined && sync.leader.id !== member && sync.sync?.id !== member;
     if (!safe) throw new AppError('cas_lost', `${member} is needed again`, { hint: 'it is looked at again' });
   }
   await deps.agent(hostOf(observed, host)).deleteMember(member, { purge: forGood, stopSeconds: STOP_SECONDS });

@@ -8,7 +8,7 @@ import { GRACE_MS } from '#xdb/plan/destroyed.ts';
 import { memberSpec } from '#xdb/plan/member-spec.ts';
 import { type Observed, placementOf, type Step } from '#xdb/plan/world.ts';
 import { plan } from '#xdb/plan.ts';
-import type { DbSpec } from '#xdb/schema.ts';
+import type { DbSpec, MemberStatus } from '#xdb/schema.ts';
 import { fullMembers, memberIds, memberToPlace, withMember, withoutMember } from '#xdb/spec.ts';
 
 function say(step: Step): string {
@@ -213,6 +213,28 @@ describe('a better place', () => {
     expect(said(spec, { ...together, hosts: [one, host(2, { group: 'group1' })] })).toEqual(['grow']);
     expect(said(spec, { ...together, hosts: [one, host(2, { memoryGib: 1 })] })).toEqual([]);
     expect(said(spec, { ...together, hosts: [one, host(2)], sync: sync('adb-1', null) })).toEqual([]);
+  });
+
+  it('the old slave is dropped when the new one has its copy, and stopped when it is the sync slave no more', () => {
+    const grown = withMember(adb(), 'member').spec;
+    const together = settled(adb(), [one]);
+    const everything = [...together.everything, placement(grown, 'adb-3', host(2))];
+    const secrets = { ...together.secrets, 'adb-3': { wanted: 'h', handed: 'h' } };
+    const base = { ...together, hosts: [one, host(2)], everything, secrets };
+    const world = (state: MemberStatus['state'], copied: boolean): Observed => ({
+      ...base,
+      reports: [...base.reports, report(grown, everything[2]!, base)],
+      data: { ...base.data, ...(copied ? { 'adb-3': { v: 1, gen: 'g', boot: 'b', ready: null } } : {}) },
+      sidecars: [...base.sidecars, sidecar('adb-3', 'slave', { state })],
+    });
+    expect(said(grown, world('cloning', false))).toEqual([]);
+    expect(said(grown, world('catching_up', false))).toEqual([]);
+    // Its engine is away again: not now.
+    expect(said(grown, world('down', true))).toEqual([]);
+    expect(said(grown, world('catching_up', true))).toEqual(['drop adb-2']);
+    const dropped = withoutMember(grown, 'adb-2');
+    expect(said(dropped, world('catching_up', true))).toEqual([]);
+    expect(said(dropped, { ...world('catching_up', true), sync: sync('adb-1', null) })).toEqual(['stop adb-2']);
   });
 
   it('both in one group: only another group is better', () => {
@@ -445,17 +467,26 @@ function startLife(count: number) {
 
   const alive = (id: string) => hosts.some((each) => each.spec.id === id && each.alive);
   const runs = (member: string) => reports.some(({ id, state, host: at }) => id === member && state === 'running' && alive(at));
+  /** While one member is the sync slave, no other may follow (O1). */
+  const isShutOut = (member: string) =>
+    record !== undefined && record.sync !== null && record.sync.id !== member && record.leader.id !== member;
   const observed = (): Observed => ({
     ...bare({ hosts, everything, birth: { v: 1, member: 'adb-1', done: record !== undefined } }),
     silentHosts: hosts.filter((each) => !each.alive).map((each) => each.spec.id),
     reports: reports.filter(({ host: at }) => alive(at)),
     sync: record,
     move,
-    data: Object.fromEntries(reports.map(({ id }) => [id, { v: 1, gen: `gen-${id}`, boot: 'b', ready: record?.epoch ?? null }])),
+    data: Object.fromEntries(
+      reports.map(({ id }) => [id, { v: 1, gen: `gen-${id}`, boot: 'b', ready: isShutOut(id) ? null : (record?.epoch ?? null) }]),
+    ),
     sidecars: reports
       .filter(({ id }) => runs(id))
       .map(({ id }) =>
-        sidecar(id, record?.leader.id === id ? 'master' : 'slave', { restartSerial: serials[id] ?? 0, time: new Date(time).toISOString() }),
+        sidecar(id, record?.leader.id === id ? 'master' : 'slave', {
+          state: isShutOut(id) ? 'catching_up' : 'running',
+          restartSerial: serials[id] ?? 0,
+          time: new Date(time).toISOString(),
+        }),
       ),
     secrets: Object.fromEntries(memberIds(spec).map((id) => [id, { wanted: 'h', handed: 'h' }])),
   });

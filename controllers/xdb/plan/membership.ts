@@ -4,6 +4,7 @@ import { place } from '#pool/placement.ts';
 import {
   answers,
   hostOf,
+  isCopied,
   isPaused,
   isReady,
   livingSlave,
@@ -23,8 +24,9 @@ export function wantedMembers(spec: Pick<DbSpec, 'role'>): number {
 }
 
 /**
- * Pure: who the members are to be. A member is replaced by a further one, with an id of its own: it copies, follows and catches up while the old one
- * goes on protecting what is written, and only when it is as far is the old one dropped. Nothing of this happens without a leader that takes writes.
+ * Pure: who the members are to be. A member is replaced by a further one, with an id of its own: it takes its copy while the old one goes on protecting
+ * what is written, and only when it has it is the old one dropped. Two members never acknowledge at the same time, so what was written since the copy
+ * began is fetched after that, for seconds in which the record names no slave. Nothing of this happens without a leader that takes writes.
  */
 export function planMembership(spec: DbSpec, observed: Observed, now: Date): Step | undefined {
   const full = fullMembers(spec);
@@ -80,7 +82,7 @@ function planDrop(
   const rank = (member: string) => badness(spec, member, leader, observed, now);
   const [worst, ...rest] = full.filter((member) => member !== leader).toSorted((a, b) => rank(b) - rank(a));
   if (worst === undefined) return undefined;
-  const heir = rest.find((member) => isReady(member, observed));
+  const heir = rest.find((member) => isReady(member, observed) || isCopied(member, observed));
   if (wanted > 1 && heir === undefined) return undefined;
   return { do: 'drop', member: worst, reason: heir === undefined ? 'one member is asked for' : `${heir} is in its place` };
 }

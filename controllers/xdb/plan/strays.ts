@@ -37,9 +37,9 @@ export function planStrays(spec: DbSpec, observed: Observed, now: Date): Step[] 
   return steps;
 }
 
-/** Another member leads, is open and lives. */
+/** Another member leads, is open and lives, and this one is not the slave that would take over. */
 function leadsWithout(member: string, spec: DbSpec, { sync, ...observed }: Observed): boolean {
-  if (sync === undefined || sync.state !== 'open' || sync.leader.id === member) return false;
+  if (sync === undefined || sync.state !== 'open' || sync.leader.id === member || sync.sync?.id === member) return false;
   return fullMembers(spec).includes(sync.leader.id) && sidecarOf(sync.leader.id, observed)?.state === 'running';
 }
 
@@ -47,6 +47,5 @@ function leadsWithout(member: string, spec: DbSpec, { sync, ...observed }: Obser
 export function isCompleteWithout(member: string, spec: DbSpec, observed: Observed): boolean {
   if (!leadsWithout(member, spec, observed)) return false;
   const slave = observed.sync?.sync?.id;
-  if (slave === member) return false;
   return spec.role !== 'pair' || (slave !== undefined && fullMembers(spec).includes(slave));
 }

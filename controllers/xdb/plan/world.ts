@@ -3,6 +3,7 @@ import type { MemberSpec } from '#pool/member.ts';
 import type { Refusal } from '#pool/pass.ts';
 import type { Placement } from '#pool/placement-record.ts';
 import type { PlacedReport } from '#pool/service-members.ts';
+import type { BackupRecord } from '#xdb/backup/schema.ts';
 import type { BirthRecord, DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 
 /** What the controller saw of one database, and small questions about it. All pure. */
@@ -24,6 +25,8 @@ export interface Observed {
   move: MoveOrder | undefined;
   /** Hashes of the secret files each member is to have (undefined: something must be made first), and was given where it is now. */
   secrets: Readonly<Record<string, { wanted: string | undefined; handed: string | undefined }>>;
+  /** Oldest first. */
+  backups: readonly BackupRecord[];
   /** The status that was written last. */
   previous: DbStatus | undefined;
   /** What could not be done in the turn before this one, and why. */
@@ -116,6 +119,13 @@ export function isReady(member: string, observed: Observed): boolean {
   const { sync, data } = observed;
   if (sync === undefined) return false;
   return sync.sync?.id === member || (data[member]?.ready === sync.epoch && follows(member, observed));
+}
+
+/** Has its copy and is let in as soon as another member is the sync slave no more. */
+export function isCopied(member: string, observed: Observed): boolean {
+  const named = observed.sync?.sync?.id;
+  if (named === undefined || named === member || observed.data[member] === undefined) return false;
+  return sidecarOf(member, observed)?.state === 'catching_up';
 }
 
 export function isPaused(spec: Pick<DbSpec, 'pausedUntil'>, now: Date): boolean {

@@ -25,9 +25,12 @@ export function fallBack(s: Running, why: string): Step {
   return { rule: 'F2', do: 'semi_sync_master', on: false, reason: `${why}: commits no longer wait for a slave` };
 }
 
-/** F for what a leader that is open sees: commits that wait too long, semi-sync that lapsed (H13), or nobody who could become its slave. */
+/**
+ * F for what a leader that is open sees: commits that wait too long, semi-sync that lapsed (H13), a slave that is to be replaced, or nobody who could become
+ * one.
+ */
 export function fallBackIfDue(s: Running, returning: boolean): Step | undefined {
-  const { engine, sync, budgets, me, guards } = s;
+  const { engine, sync, budgets, me, guards, records } = s;
   const who = sync.sync?.id ?? sync.cand?.id ?? 'a slave';
   if (engine.semiSyncMaster && engine.waiters > 0 && engine.waitAgeMs >= budgets.waitMs) {
     return fallBack(s, `commits have waited ${seconds(engine.waitAgeMs)} for ${who}`);
@@ -40,6 +43,7 @@ export function fallBackIfDue(s: Running, returning: boolean): Step | undefined 
   ) {
     return fallBack(s, `commits of ${me} were not held for ${who}`);
   }
+  if (sync.sync !== null && !records.members.includes(sync.sync.id)) return fallBack(s, `${sync.sync.id} is no member any more`);
   if (sync.sync === null && engine.semiSyncMaster && !engine.readOnly && !returning) return fallBack(s, `${me} has no slave to wait for`);
   return undefined;
 }
