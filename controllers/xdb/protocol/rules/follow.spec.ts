@@ -10,13 +10,16 @@ interface Case {
   slave?: Partial<SlaveFacts>;
   ready?: number | null;
   named?: 'sync' | 'cand';
+  /** Who is the sync slave, and who never acknowledges. */
+  others?: { sync: string | null; replicas: string[] };
 }
 
-function step({ slave = {}, ready = null, named }: Case) {
+function step({ slave = {}, ready = null, named, others }: Case) {
   const me = { id: 'adb-2', gen: 'g2' };
   const sync = {
     ...{ v: 1, leader: { id: 'adb-1', gen: 'g1' }, sync: null, cand: null, prev: null, state: 'open', epoch: EPOCH, rev: 9, nonce: 'n' },
     ...(named === undefined ? {} : { [named]: me }),
+    ...(others === undefined || others.sync === null ? {} : { sync: { id: others.sync, gen: 'g' } }),
   };
   const engine = {
     ...{ state: 'running', instance: 'i', readOnly: true, semiSyncMaster: false, waiters: 0, relayUnapplied: false },
@@ -26,7 +29,11 @@ function step({ slave = {}, ready = null, named }: Case) {
   const s = {
     ...{ sync, index: 20, me: 'adb-2', engine, memory, budgets: BUDGETS, guards: GUARDS, leads: false },
     local: { disk: { gen: 'g2', wasMaster: false, rev: 9, epoch: EPOCH } },
-    records: { data: { 'adb-2': { value: { v: 1, gen: 'g2', boot: 'i', ready }, index: 15 } }, replicas: [], members: ['adb-1', 'adb-2'] },
+    records: {
+      data: { 'adb-2': { value: { v: 1, gen: 'g2', boot: 'i', ready }, index: 15 } },
+      replicas: others?.replicas ?? [],
+      members: ['adb-1', 'adb-2'],
+    },
   };
   const { do: done, ...rest } = follow(s as unknown as Running);
   return 'ready' in rest ? `${done} ${rest.ready}` : done;
@@ -59,5 +66,17 @@ describe('J3: a slave is ready when it is near and syncs each event', () => {
       }
     }
     expect(step({ slave: { ...behind, unsynced: true }, ready: EPOCH })).toBe('sync_relay');
+  });
+});
+
+describe('O1: one member acknowledges', () => {
+  const third = (sync: string | null, change: Partial<SlaveFacts> = {}, replicas: string[] = []) =>
+    step({ slave: { of: undefined, io: 'stopped', ...change }, others: { sync, replicas } });
+
+  it('a further one waits with its copy while another is the sync slave, and follows when none is', () => {
+    expect(third('adb-3')).toBe('wait');
+    expect(third(null)).toBe('follow');
+    expect(third('adb-2')).toBe('follow');
+    expect(third('adb-3', {}, ['adb-2'])).toBe('follow');
   });
 });
