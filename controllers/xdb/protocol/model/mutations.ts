@@ -10,7 +10,7 @@ export interface Mutation {
   world?: Omit<WorldOptions, 'live' | 'guards' | 'worldGuards'>;
   /** 1 unless said. */
   live?: number;
-  /** Takes more than a second or two: not among the unit tests. */
+  /** Takes more than half a second: not among the unit tests. */
   slow?: boolean;
 }
 
@@ -18,26 +18,26 @@ const diskLoss = { diskLoss: true };
 
 export const MUTATIONS: readonly Mutation[] = [
   { off: ['recordBeforeAsync'], rule: 'F1: the record before semi-sync off' },
-  { off: ['freshNone'], rule: 'F1: also when it says so already' },
-  { off: ['unknownIsNotDone'], rule: 'A3: unknown is not done' },
+  { off: ['freshNone'], rule: 'F1: also when it says so already', slow: true },
+  { off: ['unknownIsNotDone'], rule: 'A3: unknown is not done', slow: true },
   { off: ['compareAndSet'], rule: 'A3: writes are compare-and-set' },
   { off: ['semiSyncAwaited'], rule: 'S1, O2, B: semi-sync while a slave is named' },
-  { off: ['freshNoneAtStart'], rule: 'S1, O: the record before an opening without a slave' },
+  { off: ['freshNoneAtStart'], rule: 'S1, O: the record before an opening without a slave', slow: true },
   { off: ['leaderKeeps'], rule: 'S1: a leader does not truncate' },
   { off: ['keepWhilePromoting'], rule: 'S2: nobody truncates while somebody promotes' },
   { off: ['slaveKeeps'], rule: 'S3: a slave does not truncate' },
-  { off: ['recordBeforeStart'], rule: 'S0: no start by local belief' },
+  { off: ['recordBeforeStart'], rule: 'S0: no start by local belief', slow: true },
   { off: ['recordBeforeStart', 'semiSyncAtStart'], rule: 'S0: the same, semi-sync off' },
   { off: ['namedPromotes'], rule: 'P1: only who is named' },
   { off: ['stopReceiving'], rule: 'P2: stop the IO thread' },
   { off: ['drain'], rule: 'P3: apply what was received' },
   { off: ['forgetMaster'], rule: 'P4: a stray START SLAVE finds no master', world: { strays: 'start_slave' }, live: 2, slow: true },
-  { off: ['openBeforeWrites'], rule: 'P5: open before the first write' },
-  { off: ['semiSyncBeforeSample'], rule: 'B: semi-sync before the sample' },
+  { off: ['openBeforeWrites'], rule: 'P5: open before the first write', slow: true },
+  { off: ['semiSyncBeforeSample'], rule: 'B: semi-sync before the sample', slow: true },
   { off: ['awaitPosition'], rule: 'B: the candidate has the sample' },
-  { off: ['semiSyncBeforeRecord'], rule: 'B: semi-sync before B3' },
+  { off: ['semiSyncBeforeRecord'], rule: 'B: semi-sync before B3', slow: true },
   { off: ['candidateUnchanged'], rule: "B3: the candidate's boot and generation", world: diskLoss, slow: true },
-  { off: ['candidateUnchanged', 'candidateReady'], rule: 'B3 and ready, both' },
+  { off: ['candidateUnchanged', 'candidateReady'], rule: 'B3 and ready, both', slow: true },
   { off: ['candidateReady'], rule: 'J3: a candidate is ready', slow: true },
   { off: ['markerBeforeReady'], rule: 'J3: the marker before ready', slow: true },
   { off: ['readyInEpoch'], rule: 'J3: ready in this epoch', slow: true },
@@ -51,7 +51,7 @@ export const MUTATIONS: readonly Mutation[] = [
   { off: ['killDeposed'], rule: 'D1: no semi-sync off with waiters' },
   { off: ['sigkill'], rule: 'D1: SIGKILL, not SIGTERM' },
   { off: ['readOnlyBeforeKill'], rule: 'W1: read-only before users are sent away' },
-  { off: ['adopt'], rule: 'A1: commands of a former life' },
+  { off: ['adopt'], rule: 'A1: commands of a former life', slow: true },
   { off: ['onlySidecarStarts'], rule: 'A2: only the sidecar starts the engine' },
 ];
 

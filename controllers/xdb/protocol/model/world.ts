@@ -299,7 +299,8 @@ export function createWorld(options: WorldOptions): World {
       t[o + f.ACK_IN] = length + 1;
       emit('receives a transaction, its acknowledgement is on its way', member);
     }
-    if (from[m + f.SQL] === 1 && from[m + f.DRAINED] === 0) {
+    // What it applies is committed, and with semi-sync on that commit would wait for a slave.
+    if (from[m + f.SQL] === 1 && from[m + f.DRAINED] === 0 && from[m + f.SEMI_SYNC] === 0) {
       begin();
       t[m + f.DRAINED] = 1;
       emit('its SQL thread has applied everything', member);
@@ -506,6 +507,16 @@ export function createWorld(options: WorldOptions): World {
         t[m + f.IO] = 0;
         emit(name, member);
         return;
+      case c.DRAIN:
+        if (from[m + f.SEMI_SYNC] === 1) {
+          mind.remember(t, member, code, 'failed');
+          emit('cannot apply its relay log: each commit waits for a slave', member);
+          return;
+        }
+        command(m, code);
+        mind.remember(t, member, code, 'done');
+        emit(name, member);
+        return;
       default:
         command(m, code);
         mind.remember(t, member, code, 'done');
@@ -593,6 +604,12 @@ export function createWorld(options: WorldOptions): World {
       case c.READONLY:
         if (from[m + f.PENDING] !== 0) {
           fails('does not become read-only');
+          return;
+        }
+        break;
+      case c.DRAIN:
+        if (from[m + f.SEMI_SYNC] === 1) {
+          fails('cannot apply its relay log: each commit waits for a slave');
           return;
         }
         break;

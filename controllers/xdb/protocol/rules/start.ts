@@ -56,11 +56,13 @@ function startLeader(s: Situation): Step {
       `${heir.id} is there to take over from ${me}: its engine stays down for ${seconds(budgets.yieldMs - engineAge)} more`,
     );
   }
+  // While promoting it may have to apply what it has received (P3), which would wait for a slave; P4 switches semi-sync on after that.
+  const open = sync.state === 'open';
   return {
     rule: 'S1',
     do: 'start',
     role: guards.leaderKeeps ? 'MASTER' : 'SLAVE',
-    semiSyncMaster: guards.semiSyncAtStart && guards.semiSyncAwaited && (guards.freshNoneAtStart || heir !== null),
-    reason: `${me} leads${sync.state === 'promoting' ? ', not open yet,' : ''} and starts with everything it has, read-only`,
+    semiSyncMaster: open && guards.semiSyncAtStart && guards.semiSyncAwaited && (guards.freshNoneAtStart || heir !== null),
+    reason: `${me} leads${open ? '' : ', not open yet,'} and starts with everything it has, read-only`,
   };
 }

@@ -1,0 +1,1 @@
+export function importBundled(name: 'main' | 'short'): Promise<unknown>;
