@@ -1,6 +1,9 @@
 import type { KvEntry } from '#core/consul/client.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
+import { BackupRecord } from '#xdb/backup/schema.ts';
+import { backupEvents, becameOf } from '#xdb/backup-events.ts';
+import { changeCredentials } from '#xdb/credentials.ts';
 import { type ExecuteDeps, execute } from '#xdb/execute.ts';
 import { type DbRecords, observe, readDb } from '#xdb/observe.ts';
 import type { Observed, Step } from '#xdb/plan/world.ts';
@@ -41,6 +44,8 @@ export function reconcileDb(deps: DbControllerDeps, name: string, signal: AbortS
     async conclude({ records, observed }, refused) {
       const status = statusOf(records.spec.value, { ...observed, refused }, deps.now());
       for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
+      for (const event of backupEvents(name, records.previous, observed.backups)) await deps.events.record(event);
+      await dropOrigin(deps, records, status);
       await writeStatus(deps, name, records.previous, status);
       return `${name} is ${status.status}: ${status.sentence}`;
     },
@@ -112,14 +117,26 @@ async function writeStatus(deps: DbControllerDeps, name: string, before: DbStatu
   await deps.store.statuses.update(dbKeys(name).status, () => status);
 }
 
+/** The secrets of the database that this one was restored from are of no use once it is there. */
+async function dropOrigin(deps: DbControllerDeps, { spec, previous }: DbRecords, now: DbStatus): Promise<void> {
+  if (spec.value.origin === undefined || now.firstReady === undefined || previous?.firstReady !== undefined) return;
+  await changeCredentials(deps, spec.value.name, ({ origin: _, ...rest }) => rest);
+}
+
 /** Records that are worth a look: not how far something has come, and of what sidecars say not what moves with time. */
 export function worthALook({ key, value, modifyIndex, session }: KvEntry): string | number | undefined {
   if (/^xcaas\/db\/[^/]+\/(acked\/|handed$)/.test(key)) return undefined;
+  if (/^xcaas\/db\/[^/]+\/backups\//.test(key)) return backupWord(value);
   if (!/^xcaas\/db\/[^/]+\/members\//.test(key)) return modifyIndex;
   const parsed = MemberStatus.safeParse(parseJson(value));
   if (!parsed.success) return modifyIndex;
-  const { time: _, gtid: __, lagSeconds: ___, disk, ...rest } = parsed.data;
-  return JSON.stringify({ ...rest, disk: disk?.state, session });
+  const { time: _, gtid: __, lagSeconds: ___, disk, archive, ...rest } = parsed.data;
+  return JSON.stringify({ ...rest, disk: disk?.state, archive: archive?.active, session });
+}
+
+function backupWord(value: string): string {
+  const parsed = BackupRecord.safeParse(parseJson(value));
+  return parsed.success ? becameOf(parsed.data) : '';
 }
 
 function parseJson(text: string): unknown {

@@ -25,7 +25,17 @@ export function newCredentials(spec: Pick<DbSpec, 'user' | 'members'>): Credenti
     agent: newPassword(),
     replication: Object.fromEntries(spec.members.map(({ id }) => [id, newPassword()])),
     users: { [spec.user]: [newPassword()] },
+    backupKeys: [newBackupKey()],
   };
+}
+
+function newBackupKey() {
+  return { id: randomBytes(4).toString('hex'), secret: newPassword() };
+}
+
+/** Pure but for the key: what is stored of a database is encrypted from its first backup on. */
+export function withBackupKey(credentials: Credentials): Credentials {
+  return (credentials.backupKeys ?? []).length > 0 ? credentials : { ...credentials, backupKeys: [newBackupKey()] };
 }
 
 export function sealCredentials(poolKey: Buffer, db: string, credentials: Credentials, serial: number): SealedRecord {

@@ -7,6 +7,7 @@ import type { AgentClient } from '#pool/agent-client.ts';
 import type { Host } from '#pool/host.ts';
 import { listPlacements } from '#pool/placement-record.ts';
 import { askForMembers } from '#pool/service-members.ts';
+import { BackupRecord } from '#xdb/backup/schema.ts';
 import { hashOf, openCredentials } from '#xdb/credentials.ts';
 import { hostOf, type Observed } from '#xdb/plan/world.ts';
 import {
@@ -36,7 +37,7 @@ export interface ObserveDeps {
 }
 
 /** All records of one database as one consistent read gave them. */
-export interface DbRecords extends Pick<Observed, 'sync' | 'birth' | 'data' | 'sidecars' | 'move' | 'previous'> {
+export interface DbRecords extends Pick<Observed, 'sync' | 'birth' | 'data' | 'sidecars' | 'move' | 'previous' | 'backups'> {
   spec: Stored<DbSpec>;
   credentials: SealedRecord | undefined;
   tls: Record<string, Stored<TlsRecord>>;
@@ -81,6 +82,7 @@ export async function readDb(deps: Pick<ObserveDeps, 'store' | 'log'>, name: str
     handed: find(HandedRecord, keys.handed)?.value.members ?? {},
     data: Object.fromEntries(under(DataRecord, keys.dataPrefix).map(([member, { value }]) => [member, value])),
     tls: Object.fromEntries(under(TlsRecord, keys.tlsPrefix)),
+    backups: under(BackupRecord, keys.backupsPrefix).map(([, { value }]) => value),
     sidecars: under(MemberStatus, keys.membersPrefix)
       .filter(([, { key }]) => living.has(key))
       .map(([, { value }]) => value),

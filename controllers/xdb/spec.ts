@@ -41,6 +41,9 @@ export type NewDb = Pick<DbSpec, 'name' | 'network'> &
       | 'replaceAfterSeconds'
       | 'created'
       | 'upstream'
+      | 'origin'
+      | 'database'
+      | 'user'
     >
   >;
 
@@ -53,7 +56,7 @@ export function newSpec(fields: NewDb): DbSpec {
   const members = Array.from({ length: count }, (_, index) => ({ id: memberId(fields.name, index + 1), role: 'member', delaySeconds: 0 }));
   const spec = validate(
     DbSpec,
-    { v: 1, ...DEFAULTS, ...given, database: word, user: word.slice(0, 32).replace(/_+$/, ''), members, lastMember: count },
+    { v: 1, ...DEFAULTS, database: word, user: word.slice(0, 32).replace(/_+$/, ''), ...given, members, lastMember: count },
     `the database ${fields.name}`,
   );
   refuseUnfit(spec);

@@ -1,5 +1,6 @@
 import { lossOf } from '#pool/lost-host.ts';
 import { sharingOf } from '#pool/placement-sharing.ts';
+import { backupAlarm, backupsSeen } from '#xdb/backup-events.ts';
 import { goesAt } from '#xdb/plan/destroyed.ts';
 import { pendingChange } from '#xdb/plan/rolling.ts';
 import {
@@ -40,6 +41,7 @@ export function statusOf(spec: DbSpec, observed: Observed, now: Date): DbStatus 
     specIndex: observed.specIndex,
     time: now.toISOString(),
     ...(firstReady === undefined ? {} : { firstReady }),
+    ...(observed.backups.length === 0 ? {} : { backups: backupsSeen(observed.backups) }),
     ...(sync === undefined ? {} : { seen: { epoch: sync.epoch, leader: sync.leader.id, sync: sync.sync?.id ?? null } }),
   };
 }
@@ -119,6 +121,8 @@ function writable(spec: DbSpec, observed: Observed, now: Date): Verdict {
   const replicas = spec.members.filter(({ id, role }) => role === 'replica' && !follows(id, observed));
   for (const { id } of replicas)
     amiss.push({ sentence: `the read replica ${id} does not follow: ${stateOf(id, observed, now)}`, next: [`db topology ${name}`] });
+  const alarm = backupAlarm(observed.backups);
+  if (alarm !== undefined) amiss.push({ sentence: alarm, next: [`db backup list ${name}`] });
   if (observed.refused !== undefined) amiss.push({ sentence: observed.refused.message, next: [`db events ${name}`] });
   const [first] = amiss;
   if (first !== undefined) {

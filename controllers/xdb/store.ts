@@ -2,6 +2,7 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { createRecords, type Records, type Stored } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { serviceName } from '#core/names.ts';
+import { BackupRecord, KeptBackups } from '#xdb/backup/schema.ts';
 import {
   BirthRecord,
   DataRecord,
@@ -16,6 +17,8 @@ import {
 } from '#xdb/schema.ts';
 
 export const DB_PREFIX = 'xcaas/db/';
+/** What outlives databases: `<name>/<history>`. */
+export const KEPT_PREFIX = 'xcaas/db-backups/';
 
 export const dbKeys = (db: string) => {
   const base = `${DB_PREFIX}${db}`;
@@ -55,6 +58,8 @@ export interface DbStore {
   sealed: Records<SealedRecord>;
   tls: Records<TlsRecord>;
   handed: Records<HandedRecord>;
+  backups: Records<BackupRecord>;
+  kept: Records<KeptBackups>;
   /** @throws AppError `not_found` naming what exists */
   spec(name: string): Promise<Stored<DbSpec>>;
   names(): Promise<string[]>;
@@ -76,6 +81,8 @@ export function createDbStore(consul: ConsulClient): DbStore {
     sealed: createRecords(consul, SealedRecord),
     tls: createRecords(consul, TlsRecord),
     handed: createRecords(consul, HandedRecord),
+    backups: createRecords(consul, BackupRecord),
+    kept: createRecords(consul, KeptBackups),
     async spec(name) {
       const found = serviceName.safeParse(name).success ? await specs.get(dbKeys(name).spec, { consistent: true }) : undefined;
       if (found !== undefined) return found;

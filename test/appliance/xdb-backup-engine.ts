@@ -19,7 +19,7 @@ export function cloneEngine(dataDir: string): Pick<Engine, 'dump' | 'load' | 'fl
       const child = spawn('mariadb-backup', args, { stdio: ['ignore', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' });
       const said = collect(child.stderr);
       const ended = end(child, 'mariadb-backup', said);
-      await Promise.all([pipeline(child.stdout, to, { signal }), ended]);
+      await Promise.all([pipeline(child.stdout, to, { signal, end: false }), ended]);
       const gtid = /GTID of the last change '([^']*)'/.exec(said())?.[1];
       if (gtid === undefined || !/completed OK!\s*$/.test(said())) throw new Error(`no complete copy: ${said().slice(-500)}`);
       return { gtid };

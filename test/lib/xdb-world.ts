@@ -101,6 +101,7 @@ export function bare(change: Partial<Observed> = {}): Observed {
     sidecars: [],
     move: undefined,
     secrets: {},
+    backups: [],
     previous: undefined,
     ...change,
   };

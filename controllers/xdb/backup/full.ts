@@ -45,10 +45,16 @@ export async function makeFull(options: FullOptions): Promise<BackupMarker> {
     const writing = store.put(keys.data, packed.pipe(stored.stream), { signal });
     // A store that fails must end the dump, and a dump that fails must not become a complete object.
     writing.catch((error) => source.destroy(error));
-    const dumping = engine.dump(source, { signal }).catch((error) => {
-      content.stream.destroy(error);
-      throw error;
-    });
+    const dumping = engine.dump(source, { signal }).then(
+      (done) => {
+        source.end();
+        return done;
+      },
+      (error) => {
+        content.stream.destroy(error);
+        throw error;
+      },
+    );
     const [dumped, written] = await Promise.allSettled([dumping, writing]);
     if (written.status === 'rejected' && !content.stream.errored) throw written.reason;
     if (dumped.status === 'rejected') throw dumped.reason;

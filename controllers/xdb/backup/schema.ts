@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { name, serviceName } from '#core/names.ts';
+import { DbSpec, SealedRecord } from '#xdb/schema.ts';
 
 export const backupId = z.string().regex(/^[0-9]{8}-[0-9]{6}-[0-9a-f]{4}$/, 'a backup is called like 20260801-021500-3f9c');
 
@@ -110,3 +111,20 @@ export const RestoreChoice = z.object({
   warning: z.string().optional(),
 });
 export type RestoreChoice = z.infer<typeof RestoreChoice>;
+
+/**
+ * `xcaas/db-backups/<name>/<history>`: of a database that is gone, backups in a store of its own outlive it. Written when its other records are removed; with
+ * it they can still be listed, restored and deleted.
+ */
+export const KeptBackups = z.object({
+  v: z.literal(1),
+  name: serviceName,
+  history: z.string(),
+  /** When the database went. */
+  time: z.string(),
+  spec: DbSpec,
+  /** Its credentials as they were: they open the store and the backups. */
+  credentials: SealedRecord,
+  backups: z.array(BackupRecord),
+});
+export type KeptBackups = z.infer<typeof KeptBackups>;

@@ -11,7 +11,7 @@ import type { DbDeps } from '#xdb/operations/deps.ts';
 import { keptSentence } from '#xdb/operations/destroy.ts';
 import { type DbOptions, readOptions } from '#xdb/options.ts';
 import { validateParameters } from '#xdb/parameters.ts';
-import type { DbSpec } from '#xdb/schema.ts';
+import type { Credentials, DbSpec } from '#xdb/schema.ts';
 import { DEFAULTS, difference, memberIds, memberToPlace, newBirth, newSpec, parsePublish } from '#xdb/spec.ts';
 import { dbKeys } from '#xdb/store.ts';
 
@@ -27,6 +27,12 @@ export interface CreateDbRequest {
   publish?: string[] | undefined;
 }
 
+/** What a database begins with that is not empty: the data of another one, and what belongs to them. */
+export interface Beginning extends Required<Pick<DbSpec, 'database' | 'user'>> {
+  origin: NonNullable<DbSpec['origin']>;
+  secrets: Pick<Credentials, 'users' | 'origin'>;
+}
+
 /**
  * Writes the records of a new database; its members are the controller's business. Everything that can be found wrong is found before anything is
  * written. The same request again changes nothing.
@@ -34,7 +40,7 @@ export interface CreateDbRequest {
  * @throws AppError `invalid`, `usage`; `conflict` showing the difference when the name is taken; `no_host` naming the demand that leaves none;
  * `not_found` for an image or network; `port_taken`; `not_implemented`
  */
-export async function createDb(deps: DbDeps, request: CreateDbRequest): Promise<DbSpec> {
+export async function createDb(deps: DbDeps, request: CreateDbRequest, beginning?: Beginning): Promise<DbSpec> {
   const { store, now } = deps;
   const shown = JSON.stringify(request.name.slice(0, 60));
   const name = validate(serviceName, request.name, `the name ${shown}`, 'choose a name such as adb or shop-1');
@@ -55,6 +61,9 @@ export async function createDb(deps: DbDeps, request: CreateDbRequest): Promise<
     labels: options.labels,
     parameters: validateParameters(options.parameters, { memoryBytes: request.memoryBytes ?? DEFAULTS.memoryBytes }),
     replaceAfterSeconds: options.replaceAfter,
+    origin: beginning?.origin,
+    database: beginning?.database,
+    user: beginning?.user,
   };
   const draft = newSpec(fields);
   const present = await store.specs.get(dbKeys(name).spec, { consistent: true });
@@ -68,19 +77,19 @@ export async function createDb(deps: DbDeps, request: CreateDbRequest): Promise<
   await refuseUnfitNetwork(deps, spec.network);
   await refuseNoRoom(deps, spec);
   await refuseLeftData(deps, spec);
-  if (!(await write(deps, spec))) return existing((await store.spec(name)).value, draft, request, options);
+  if (!(await write(deps, spec, beginning?.secrets))) return existing((await store.spec(name)).value, draft, request, options);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'created', sentence: `${name} is to be made` });
   deps.markDirty(name);
   return spec;
 }
 
 /** All records at once, or none: members of a database without credentials, or without the right to make its data, would be stuck. */
-async function write({ store, poolKey }: DbDeps, spec: DbSpec): Promise<boolean> {
+async function write({ store, poolKey }: DbDeps, spec: DbSpec, secrets: Partial<Credentials> = {}): Promise<boolean> {
   const keys = dbKeys(spec.name);
   const records = {
     [keys.spec]: spec,
     [keys.birth]: newBirth(spec),
-    [keys.credentials]: sealCredentials(poolKey, spec.name, newCredentials(spec), 1),
+    [keys.credentials]: sealCredentials(poolKey, spec.name, { ...newCredentials(spec), ...secrets }, 1),
   };
   return applyChanges(
     store.consul,

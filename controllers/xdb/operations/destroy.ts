@@ -1,4 +1,6 @@
 import { AppError } from '#core/errors.ts';
+import { VOLUME } from '#xdb/backup/service/place.ts';
+import { restoredNow } from '#xdb/operations/backups.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { goesAt } from '#xdb/plan/destroyed.ts';
 import type { DbSpec } from '#xdb/schema.ts';
@@ -24,6 +26,12 @@ export async function destroyDb(
       hint: `db cutover ${followers[0]}, or db destroy ${followers[0]}, first`,
     });
   }
+  const [restoring] = await restoredNow(deps, name);
+  if (restoring !== undefined) {
+    throw new AppError('in_use', `${restoring.name} is being restored from the backups of ${name}`, {
+      hint: `wait until it is there: db status ${restoring.name}`,
+    });
+  }
   const time = deps.now().toISOString();
   const spec = await store.specs.update(dbKeys(name).spec, (present) => {
     if (present === undefined) return undefined;
@@ -33,7 +41,22 @@ export async function destroyDb(
   const what = purge ? 'with its data' : keepData ? 'its data are kept' : 'its data are kept for a while';
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'destroyed', sentence: `${name} is to be removed, ${what}` });
   deps.markDirty(name);
-  return { sentence: spec === undefined || purge ? `${name} is being removed` : keptSentence(spec) };
+  const sentence = spec === undefined || purge ? `${name} is being removed` : keptSentence(spec);
+  return { sentence: `${sentence}${await saidOfBackups(deps, name)}` };
+}
+
+/** What becomes of its backups: those on its members' volumes are part of its data, those in a store of their own outlive it. */
+async function saidOfBackups({ store }: DbDeps, name: string): Promise<string> {
+  const records = await store.backups.list(dbKeys(name).backupsPrefix);
+  const made = records.map(({ value }) => value).filter(({ state, deleting }) => state === 'done' && deleting === undefined);
+  const count = (backups: readonly unknown[]) => `${backups.length} ${backups.length === 1 ? 'backup' : 'backups'}`;
+  const inside = made.filter((record) => record.store === VOLUME);
+  const outside = made.filter((record) => record.store !== VOLUME);
+  const stores = [...new Set(outside.map((record) => record.store))].join(' and ');
+  return [
+    ...(inside.length === 0 ? [] : [`; ${count(inside)} on its volumes go with its data`]),
+    ...(outside.length === 0 ? [] : [`; ${count(outside)} in ${stores} stay: db restore NEW --from ${name}`]),
+  ].join('');
 }
 
 /** Brings a destroyed database back while its data are kept: its members start where their data lie. */

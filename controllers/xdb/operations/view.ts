@@ -3,6 +3,7 @@ import type { Host } from '#pool/host.ts';
 import { listPlacements, type Placement } from '#pool/placement-record.ts';
 import { readCredentials } from '#xdb/credentials.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
+import { backupSummary } from '#xdb/operations/backup-summary.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { keptSentence } from '#xdb/operations/destroy.ts';
 import { livingSpec } from '#xdb/operations/living.ts';
@@ -86,6 +87,7 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
     labels: spec.labels,
     parameters: spec.parameters,
     ...(spec.pausedUntil === undefined ? {} : { pausedUntil: spec.pausedUntil }),
+    backup: backupSummary(records),
     ready: Object.fromEntries(Object.entries(data).map(([id, { ready }]) => [id, ready])),
   };
 }

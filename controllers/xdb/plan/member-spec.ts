@@ -34,7 +34,8 @@ export function memberSpec(spec: DbSpec, placement: Placement, observed: Pick<Ob
     ...(placement.memoryBytes > 0 ? { memoryBytes: placement.memoryBytes } : {}),
     stopTimeoutSeconds: STOP_SECONDS,
     consul: {
-      read: [keys.base],
+      // Whose backups lie with members of another database asks Consul where those are.
+      read: [keys.base, ...(spec.origin === undefined ? [] : [dbKeys(spec.origin.from).membersPrefix])],
       write: [
         ...[keys.sync, keys.leader, keys.move, keys.birth],
         ...[keys.data(member), keys.member(member), `${keys.base}acked/`, keys.backupsPrefix],

@@ -1,7 +1,7 @@
-import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import { peerSecretOf } from '#xdb/peer-secret.ts';
 import { Credentials } from '#xdb/schema.ts';
 
 /** The secrets of this database, read again when their file has changed. What is damaged or gone does not replace what was known. */
@@ -40,6 +40,6 @@ export function createCredentials(path: string, log: Logger): CredentialsSource 
     },
     current: () => current,
     problem: () => problem,
-    peerSecret: () => (current === undefined ? undefined : createHmac('sha256', current.agent).update('xdb peer').digest('hex')),
+    peerSecret: () => (current === undefined ? undefined : peerSecretOf(current)),
   };
 }

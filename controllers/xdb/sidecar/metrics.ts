@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { BackupFigures } from '#xdb/backup/service/figures.ts';
 import type { EngineFacts } from '#xdb/engine/engine.ts';
 import type { Local, Outcome, Step } from '#xdb/protocol/types.ts';
 import type { MemberStatus, SyncRecord } from '#xdb/schema.ts';
@@ -11,6 +12,7 @@ export interface MetricsInput {
   heartbeatMs: number | undefined;
   consulReachable: boolean;
   endpointLive: boolean;
+  backups: BackupFigures;
   /** Counters of the engine by their own names, as far as they could be asked for. */
   engine: Readonly<Record<string, string>>;
 }
@@ -65,6 +67,14 @@ export function createMetrics() {
     uptime: gauge('engine_uptime_seconds', 'How long the engine has run'),
     diskUsed: gauge('disk_used_bytes', 'Bytes in use of what the disk guard looks at'),
     diskTotal: gauge('disk_total_bytes', 'All of them'),
+    archiving: gauge('archive_active', 'This member archives its binlog (1) or not (0)'),
+    archiveBehind: gauge('archive_behind_bytes', 'Bytes of binlog that are in no archive yet'),
+    archivedAt: gauge('archive_last_commit_timestamp_seconds', 'When the last archived transaction was committed'),
+    backups: gauge('backups', 'Full backups that can be restored'),
+    backupAt: gauge('backup_last_timestamp_seconds', 'When the newest full backup was made'),
+    backupBytes: gauge('backup_last_bytes', 'Its size as it is stored'),
+    backupFailed: gauge('backup_last_failed', 'The last full backup failed (1) or not (0)'),
+    backupDamaged: gauge('backups_damaged', 'Backups that were verified and found damaged'),
     engine: gauge('engine_status', "The engine's own counters, by their own names", ['name']),
     rss: gauge('sidecar_resident_bytes', 'Memory of the sidecar'),
     cpu: gauge('sidecar_cpu_seconds', 'CPU time the sidecar has used'),
@@ -89,7 +99,7 @@ export function createMetrics() {
   return {
     looked: (ms: number) => turns.observe(ms / 1000),
     stepped: (step: Step, outcome: Outcome) => steps.inc({ rule: step.rule, outcome: outcome.is }),
-    async text({ status, sync, local, facts, heartbeatMs, consulReachable, endpointLive, engine }: MetricsInput): Promise<string> {
+    async text({ status, sync, local, facts, heartbeatMs, consulReachable, endpointLive, backups, engine }: MetricsInput): Promise<string> {
       one(g.role, 'role', status.role);
       one(g.state, 'state', status.state);
       one(decision, 'rule', status.rule);
@@ -111,6 +121,14 @@ export function createMetrics() {
       known(g.uptime, facts?.uptimeSeconds);
       known(g.diskUsed, status.disk?.usedBytes);
       known(g.diskTotal, status.disk?.totalBytes);
+      g.archiving.set(Number(status.archive?.active ?? false));
+      known(g.archiveBehind, status.archive?.active ? status.archive.behindBytes : undefined);
+      known(g.archivedAt, status.archive?.time === undefined ? undefined : Date.parse(status.archive.time) / 1000);
+      g.backups.set(backups.count);
+      known(g.backupAt, backups.newest === undefined ? undefined : backups.newest.finished / 1000);
+      known(g.backupBytes, backups.newest?.bytes);
+      g.backupFailed.set(Number(backups.lastFailed));
+      g.backupDamaged.set(backups.damaged);
       g.engine.reset();
       for (const [name, value] of Object.entries(engine)) if (Number.isFinite(Number(value))) g.engine.set({ name }, Number(value));
       const { user, system } = process.cpuUsage();

@@ -1,4 +1,5 @@
 import type { Logger } from '#core/log.ts';
+import type { ArchiveStatus } from '#xdb/backup/schema.ts';
 import type { MemberStatus } from '#xdb/schema.ts';
 import type { CloneProgress } from './clone-client.ts';
 import type { MemberDisk } from './disk.ts';
@@ -16,9 +17,9 @@ export interface Reporter {
   decided(turn: Turn): void;
   /** A copy of the data that is under way. */
   cloning(progress: CloneProgress | undefined): void;
-  isCloning(): boolean;
   /** Why a copy could not be made; undefined once one was. */
   failed(why: string | undefined): void;
+  isCloning(): boolean;
   /** Something beside the protocol has changed. */
   tell(): void;
   status(): MemberStatus | undefined;
@@ -33,6 +34,7 @@ export interface ReporterOptions {
   diskGuard: Pick<DiskGuard, 'use'>;
   parameters: Pick<ParametersKeeper, 'pendingRestart'>;
   session: Pick<MemberSession, 'set'>;
+  archive(): ArchiveStatus;
   log: Logger;
 }
 
@@ -45,10 +47,10 @@ export function createReporter(options: ReporterOptions): Reporter {
   let last: Turn | undefined;
   let status: MemberStatus | undefined;
   let cloning: CloneProgress | undefined;
-
-  function tell(): void {
   /** Why the data could not be made. */
   let failure: string | undefined;
+
+  function tell(): void {
     if (last === undefined) return;
     const { view, local, facts, step } = last;
     const bytes = cloning === undefined ? '' : ` (${Math.floor(cloning.bytes / 2 ** 20)} MiB so far)`;
@@ -57,13 +59,14 @@ export function createReporter(options: ReporterOptions): Reporter {
       ...{ member, node, address: options.address(), local, facts, step, sentence },
       ready: view?.protocol.data[member]?.value.ready ?? null,
       sync: view?.protocol.sync?.value,
+      upstream: view?.protocol.upstream !== undefined,
       replica: view?.protocol.replicas.includes(member) ?? false,
       spec: view?.spec,
-      upstream: view?.protocol.upstream !== undefined,
       startedSerial: disk.now().startedSerial,
       cloning: cloning !== undefined,
       disk: diskGuard.use(),
       pendingRestart: parameters.pendingRestart(),
+      archive: options.archive(),
       time: new Date(),
     });
     session.set(status);
@@ -84,13 +87,13 @@ export function createReporter(options: ReporterOptions): Reporter {
       cloning = progress;
       tell();
     },
-    isCloning: () => cloning !== undefined,
-    tell,
-    status: () => status,
     failed(why) {
       failure = why;
       tell();
     },
+    isCloning: () => cloning !== undefined,
+    tell,
+    status: () => status,
     sentences: () => sentences,
   };
 }

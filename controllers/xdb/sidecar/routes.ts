@@ -17,7 +17,7 @@ export interface MemberRoutesOptions {
   engine: Pick<Engine, 'connect'>;
   metrics: Pick<SidecarMetrics, 'text'>;
   /** Of what no turn tells. */
-  also(): Pick<MetricsInput, 'heartbeatMs' | 'consulReachable' | 'endpointLive'>;
+  also(): Pick<MetricsInput, 'heartbeatMs' | 'consulReachable' | 'endpointLive' | 'backups'>;
   /** Something was asked for. */
   onRequest(): void;
 }

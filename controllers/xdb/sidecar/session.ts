@@ -136,6 +136,6 @@ export function keepSession(options: MemberSessionOptions): MemberSession {
 
 /** What of a status is worth a write by itself. */
 function withoutMoving(status: MemberStatus): string {
-  const { time, gtid, lagSeconds, disk, ...rest } = status;
-  return JSON.stringify({ ...rest, disk: disk?.state });
+  const { time, gtid, lagSeconds, disk, archive, ...rest } = status;
+  return JSON.stringify({ ...rest, disk: disk?.state, archive: archive && [archive.active, archive.sentence] });
 }

@@ -125,7 +125,17 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     secondView: createSecondView({ consul, agentSocket: paths.agentSocket, node }),
     onChange: dirty,
   });
-  const reporter = createReporter({ member, node, address: () => address, disk, diskGuard, parameters, session, log });
+  const reporter = createReporter({
+    member,
+    node,
+    address: () => address,
+    disk,
+    diskGuard,
+    parameters,
+    session,
+    log,
+    archive: () => backups.archive(),
+  });
   const afterTurn = createAfterTurn({
     ...{ member, addresses, endpoint, heartbeat, accounts, parameters, watch, positions, session, credentials, log },
     address: () => address,
@@ -136,7 +146,9 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     write: createRecordWriter({ consul, db, member, failpoints }),
     takeClone: createRecipient({ engine, peers, log }),
     restoreOrigin: createOriginRestorer({ config, engine, consul, credentials, log }),
+    copyUpstream: createUpstreamCopier({ config, engine, credentials, log }),
     onClone: reporter.cloning,
+    onFailedCopy: reporter.failed,
     onLeave() {
       ended = true;
       deps.onLeave();
@@ -146,9 +158,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     tools,
     observer: createObserver({ db, me: member, addressOf: (id) => addresses.of(id)?.address, engine, requests }),
     ...{ positions, watch, diskGuard, addresses, metrics, guards, log },
-    copyUpstream: createUpstreamCopier({ config, engine, credentials, log }),
     budgets: BUDGETS,
-    onFailedCopy: reporter.failed,
     onDecided(turn) {
       afterTurn(turn);
       reporter.decided(turn);
@@ -208,8 +218,10 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
         heartbeatMs: heartbeat.lastMs(),
         consulReachable: turner.consulReachable(),
         endpointLive: endpoint.live(),
+        backups: backups.figures(),
       }),
     }),
+    ...upstreamRoutes({ config, engine, credentials, last: reporter.last }),
     ...userRoutes({
       ...{ users, credentials },
       writes: () => partOf(reporter.last()).writes !== undefined,
@@ -221,7 +233,6 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   log.info({ db, member, address, gen: disk.now().gen, wasMaster: disk.now().wasMaster, epoch: disk.now().epoch }, 'sidecar started');
 
   return {
-    ...upstreamRoutes({ config, engine, credentials, last: reporter.last }),
     async stop(keep) {
       stopping.abort();
       clearTimeout(busyTimer);

@@ -1,3 +1,4 @@
+import type { ArchiveStatus } from '#xdb/backup/schema.ts';
 import type { EngineFacts } from '#xdb/engine/engine.ts';
 import type { Local, Step } from '#xdb/protocol/types.ts';
 import type { DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
@@ -14,21 +15,22 @@ export interface StatusInput {
   /** Epoch in which this member's own record calls it ready. */
   ready: number | null;
   replica: boolean;
-  spec: { value: DbSpec; index: number } | undefined;
   /** The database is a slave of another one, and this member, if it leads, follows that. */
   upstream: boolean;
+  spec: { value: DbSpec; index: number } | undefined;
   startedSerial: number;
   cloning: boolean;
   step: Step;
   sentence: string;
   disk: DiskUse | undefined;
   pendingRestart: readonly string[];
+  archive?: ArchiveStatus;
   time: Date;
 }
 
 /** Pure: what this member says of itself. */
 export function statusOf(input: StatusInput): MemberStatus {
-  const { facts, local, sync, disk } = input;
+  const { facts, local, sync, disk, archive } = input;
   const { engine } = local;
   return {
     v: 1,
@@ -48,8 +50,13 @@ export function statusOf(input: StatusInput): MemberStatus {
     epoch: sync?.epoch ?? 0,
     rev: sync?.rev ?? 0,
     ...(disk === undefined ? {} : { disk }),
+    ...(archive === undefined ? {} : { archive: archiveOf(archive) }),
     time: input.time.toISOString(),
   };
+}
+
+function archiveOf({ member: _, ...rest }: ArchiveStatus): NonNullable<MemberStatus['archive']> {
+  return rest;
 }
 
 function roleOf({ member, sync, replica, local }: StatusInput): MemberStatus['role'] {
@@ -65,11 +72,11 @@ function stateOf({ local, sync, member, cloning, step, ready, upstream }: Status
   if (engine.state === 'down') return step.do === 'start' || step.do === 'initialise' ? 'starting' : 'down';
   if (engine.state !== 'running') return engine.state === 'starting' ? 'starting' : 'down';
   if (sync === undefined) return 'starting';
-  if (sync.leader.id === member) return sync.state === 'open' && !engine.readOnly ? 'running' : 'starting';
-  return engine.slave.io === 'running' && engine.slave.sql === 'running' && ready === sync.epoch ? 'running' : 'catching_up';
-}
   if (sync.leader.id === member && upstream) {
     return sync.state === 'open' && engine.slave.outside && engine.slave.io === 'running' && engine.slave.sql === 'running'
       ? 'running'
       : 'catching_up';
   }
+  if (sync.leader.id === member) return sync.state === 'open' && !engine.readOnly ? 'running' : 'starting';
+  return engine.slave.io === 'running' && engine.slave.sql === 'running' && ready === sync.epoch ? 'running' : 'catching_up';
+}

@@ -11,6 +11,7 @@ import { openStore, type StoreCredentials } from '../stores/url.ts';
 import { createArchiving } from './archiving.ts';
 import { assignments, nextJob } from './assign.ts';
 import type { BackupServiceDeps } from './deps.ts';
+import { type BackupFigures, figuresOf } from './figures.ts';
 import { keepToPlan, stale } from './keeping.ts';
 import { type Place, placeOf, VOLUME } from './place.ts';
 import { createBackupRecords } from './records.ts';
@@ -21,6 +22,7 @@ export interface BackupService {
   start(): void;
   stop(): Promise<void>;
   archive(): ArchiveStatus;
+  figures(): BackupFigures;
   /** What this member is doing. */
   job(): string | undefined;
   /** @throws AppError `not_found`, `invalid` outside of what can be restored, naming it */
@@ -232,6 +234,7 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
       await loops;
     },
     archive: archiving.status,
+    figures: () => figuresOf(known),
     job: () => running && `${running.what} ${running.id}: ${running.sentence}`,
     choose: (wish) => chooseFrom(allPlaces(expectSpec()).map(readable), wish),
     windows: () => windowsOf(allPlaces(expectSpec()).map(readable)),

@@ -1,0 +1,79 @@
+import { AppError } from '#core/errors.ts';
+import { checkSchedule } from '#xdb/backup/schedule.ts';
+import { VOLUME } from '#xdb/backup/service/place.ts';
+import { splitStore } from '#xdb/backup/stores/url.ts';
+import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
+import type { DbDeps } from '#xdb/operations/deps.ts';
+import { askMember, leaderOf, livingRecords } from '#xdb/operations/living.ts';
+import type { BackupPlan, Credentials } from '#xdb/schema.ts';
+
+export interface BackupPlanRequest {
+  /** Its secret is sealed, and stands nowhere else. */
+  store?: string | undefined;
+  /** cron in UTC; empty: only when asked. */
+  schedule?: string | undefined;
+  keep?: number | undefined;
+  /** cron in UTC; empty: only when asked. */
+  verify?: string | undefined;
+}
+
+const PROBE_MS = 60_000;
+
+/**
+ * Says where backups go, when they are made and verified, and how many are kept. A new store is tried out by the member that leads before anything is
+ * written. What lies in the store before stays there: it is kept, verified and restored from like the rest, until newer ones have taken its place.
+ *
+ * @throws AppError `usage` for nothing; `invalid` for a schedule or a store's address; what the store says when it is tried out
+ */
+export async function setBackupPlan(deps: DbDeps, name: string, request: BackupPlanRequest): Promise<BackupPlan & { sentence: string }> {
+  const { store: place, schedule, keep, verify } = request;
+  if (place === undefined && schedule === undefined && keep === undefined && verify === undefined)
+    throw new AppError('usage', 'nothing was said that is to change', { hint: 'give --to, --schedule, --keep or --verify' });
+  for (const each of [schedule, verify]) if (each !== undefined && each !== '') checkSchedule(each);
+  const wanted = place === undefined ? undefined : splitStore(place.trim());
+  const records = await livingRecords(deps, name);
+  if (wanted !== undefined && wanted.store !== VOLUME) {
+    const body = { store: wanted.store, account: wanted.credentials };
+    await askMember(deps, records, leaderOf(records), { method: 'POST', path: '/backup/probe', body, timeoutMs: PROBE_MS });
+  }
+  // The account first: whoever reads of the store can use it.
+  if (wanted !== undefined) {
+    const before = records.spec.value.backup.store;
+    await changeCredentials(deps, name, (present) => withBackupKey(withStore(present, before, wanted)));
+  }
+  const { backup } = await deps.store.change(name, (present) => ({
+    ...present,
+    backup: {
+      ...present.backup,
+      ...(wanted === undefined ? {} : { store: wanted.store }),
+      ...(keep === undefined ? {} : { keep }),
+      schedule: schedule === undefined ? present.backup.schedule : schedule || undefined,
+      verify: verify === undefined ? present.backup.verify : verify || undefined,
+    },
+  }));
+  const sentence = say(name, backup);
+  await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'backup_plan', sentence });
+  deps.markDirty(name);
+  return { ...backup, sentence };
+}
+
+/** Pure. */
+export function withStore(
+  present: Credentials,
+  before: string,
+  { store, credentials }: Pick<ReturnType<typeof splitStore>, 'store' | 'credentials'>,
+): Credentials {
+  const { store: account, formerStores = {}, ...rest } = present;
+  const former = { ...formerStores, ...(account === undefined || before === store ? {} : { [before]: account }) };
+  // One that is gone back to is none of the former ones, and its account is known.
+  const { [store]: known, ...others } = former;
+  const now = credentials ?? (before === store ? account : known);
+  return { ...rest, ...(now === undefined ? {} : { store: now }), ...(Object.keys(others).length === 0 ? {} : { formerStores: others }) };
+}
+
+function say(name: string, { store, schedule, keep, verify }: BackupPlan): string {
+  const where = store === VOLUME ? 'the volumes of its members' : store;
+  const when = schedule === undefined ? 'when asked for' : `at "${schedule}" (UTC)`;
+  const checked = verify === undefined ? '' : `, the newest is verified at "${verify}"`;
+  return `backups of ${name} go to ${where} ${when}, ${keep} are kept${checked}`;
+}
