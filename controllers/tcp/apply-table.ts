@@ -2,7 +2,7 @@ import { AppError, hasCode } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
 import { observeServers } from '#tcp/observe.ts';
-import { leavingPeers, planTable } from '#tcp/plan-table.ts';
+import { isHeld, leavingPeers, planTable } from '#tcp/plan-table.ts';
 import type { Runtime } from '#tcp/runtime.ts';
 import type { TcpBackend, TcpTable } from '#tcp/schema.ts';
 
@@ -30,7 +30,8 @@ export async function convergeTable(runtime: Runtime, backend: TcpBackend, table
     try {
       const observed = await observeServers(runtime, backend.name);
       const steps = planTable(backend, table, observed);
-      if (steps.length === 0) return { leaving: leavingPeers(table, observed), reasons };
+      // What was cut and has not ended is tried once; it holds nobody up.
+      if (steps.length === 0 || (turn > 0 && isHeld(table, observed, steps))) return { leaving: leavingPeers(table, observed), reasons };
       reasons.push(...steps.map((step) => step.reason));
       const commands = steps.flatMap((step) => step.commands);
       const replies = await runtime.execute(commands);

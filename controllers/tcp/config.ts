@@ -86,6 +86,7 @@ function defaultsSection(config: TcpConfig): Section {
     ['timeout', 'client', idle],
     ['timeout', 'server', idle],
     ['timeout', 'connect', '1000ms'],
+    ...halfClosed(config),
     // A client or peer that vanished without a word is found by the kernel in about a minute and a half, not after the idle timeout.
     ['option', 'tcpka'],
     ['clitcpka-idle', '60s'],
@@ -100,6 +101,11 @@ function defaultsSection(config: TcpConfig): Section {
   ];
   if (config.accessLog) lines.push(['log', 'global'], { raw: `log-format '${LOG_FORMAT}'` });
   return { head: ['defaults'], lines };
+}
+
+function halfClosed({ halfClosedMs }: TcpConfig): string[][] {
+  if (halfClosedMs === undefined) return [];
+  return ['client-fin', 'server-fin'].map((side) => ['timeout', side, `${halfClosedMs}ms`]);
 }
 
 function backendSection(backend: TcpBackend, table: TcpTable | undefined): Section {

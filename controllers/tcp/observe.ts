@@ -2,7 +2,7 @@ import { AppError } from '#core/errors.ts';
 import type { Master } from '#tcp/master.ts';
 import { backendOf, peerIdOf, proxyName, serverName } from '#tcp/names.ts';
 import { parseServersState, parseStat, type ServerState, type StatRow } from '#tcp/parse.ts';
-import { type ObservedServer, planTable } from '#tcp/plan-table.ts';
+import { isHeld, type ObservedServer, planTable } from '#tcp/plan-table.ts';
 import type { Runtime } from '#tcp/runtime.ts';
 import type { LiveTable, TcpBackend, TcpConfig, TcpPeer, TcpTable } from '#tcp/schema.ts';
 
@@ -91,7 +91,7 @@ function describeTable(backend: TcpBackend, table: TcpTable, servers: EngineServ
     if (!at.startsWith(prefix) || present.has(server) || active === 0) continue;
     peers.push(goneFromWorker(server, active));
   }
-  return { backend: backend.name, version: table.version, live: planTable(backend, table, servers).length === 0, peers };
+  return { backend: backend.name, version: table.version, live: isHeld(table, servers, planTable(backend, table, servers)), peers };
 }
 
 function goneFromWorker(server: string, active: number) {

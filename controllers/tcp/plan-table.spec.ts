@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { serverName } from '#tcp/names.ts';
-import { leavingPeers, type ObservedServer, planTable } from '#tcp/plan-table.ts';
+import { isHeld, leavingPeers, type ObservedServer, planTable } from '#tcp/plan-table.ts';
 import { TcpBackend, type TcpPeer, TcpTable } from '#tcp/schema.ts';
 import { engineWeights } from '#tcp/weights.ts';
 
@@ -165,9 +165,26 @@ describe('the plan of a table', () => {
       'shutdown sessions server be.web/a',
       'add server be.web/b 10.0.0.1:80 weight 100 on-marked-down shutdown-sessions',
       'set server be.web/b state ready',
-      'wait 500ms srv-removable be.web/a',
+      'wait 300ms srv-removable be.web/a',
       'del server be.web/a',
     ]);
+  });
+
+  it('is held when all that is left are connections of a cut peer that do not end, and not before it was closed', () => {
+    const rw = TcpBackend.parse({ name: 'web', onMarkedDown: 'shutdown-sessions', onRemoved: 'cut' });
+    const master = (id: string) => tableOf([{ id, address: '10.0.0.1', port: 80, weight: 100, state: 'up' }]);
+    const engine = settled({ backend: rw, before: master('a'), active: [2] });
+    const held = (wanted: TcpTable) => isHeld(wanted, engine.observe(), planTable(rw, wanted, engine.observe()));
+    expect(held(master('a'))).toBe(true);
+    expect(held(tableOf([]))).toBe(false);
+    for (const command of planTable(rw, tableOf([]), engine.observe()).flatMap((step) => step.commands)) {
+      if (!command.startsWith('shutdown')) engine.run(command);
+    }
+    expect(engine.servers.get('a')).toMatchObject({ admin: 'maint', active: 2 });
+    expect(held(tableOf([]))).toBe(true);
+    // Somebody new is still to be opened, or the old one again.
+    expect(held(master('b'))).toBe(false);
+    expect(held(master('a'))).toBe(false);
   });
 
   it('opens the new peer before it drains the old one where connections may go on', () => {

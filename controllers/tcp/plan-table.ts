@@ -24,14 +24,15 @@ export interface TableStep {
 }
 
 /** Time for connections that were just ended to be gone before their server is removed. */
-const REMOVABLE_WITHIN = '500ms';
+const REMOVABLE_WITHIN = '300ms';
 
 /**
  * The steps from what HAProxy has to what the table wants. Some changes take two turns (observe, plan, execute), because HAProxy applies an address
  * asynchronously and counts connections only once they are assigned:
  *
  * - a new address is given while the server takes no new connection, and it is opened when the address has been seen;
- * - a peer that left the table first takes no new connection, and is removed when none is seen any more.
+ * - a peer that left the table first takes no new connection, and is removed when none is seen any more; of those that are cut some end by their own time limits only
+ *   ({@link isHeld}).
  *
  * Order within a turn: a backend that drains opens the new peers before it closes old ones, so that no connection finds it without a peer; one that
  * cuts (a database's) closes the old ones first, so that no two masters are open at once, and waits for removals last.
@@ -60,6 +61,17 @@ export function planTable(backend: TcpBackend, table: TcpTable, observed: readon
 
 const CLOSE_FIRST: TableStep['kind'][] = ['close', 'cut', 'drain', 'move', 'watch', 'weigh', 'add', 'open', 'remove'];
 const OPEN_FIRST: TableStep['kind'][] = ['add', 'open', 'watch', 'weigh', 'drain', 'move', 'close', 'cut', 'remove'];
+
+/**
+ * HAProxy holds the table, but for peers that have left it, are closed and were cut: what is left of them is removed once it has ended.
+ *
+ * @param steps the plan for what was observed
+ */
+export function isHeld(table: TcpTable, observed: readonly ObservedServer[], steps: readonly TableStep[]): boolean {
+  const wanted = new Set(table.peers.map((peer) => peer.id));
+  const closed = new Set(observed.filter((server) => server.admin === 'maint').map((server) => peerIdOf(server.server)));
+  return steps.every((step) => !wanted.has(step.peer) && closed.has(step.peer));
+}
 
 /** Peers that left the table and still have connections. */
 export function leavingPeers(table: TcpTable, observed: readonly ObservedServer[]): { id: string; active: number }[] {

@@ -58,6 +58,11 @@ export const TcpConfig = z
     backends: z.array(TcpBackend).max(1000),
     /** A connection without a byte in either direction for so long is closed. Databases keep idle connections for hours: a day by default. */
     idleTimeoutMs: milliseconds(1000, 2_000_000_000).default(86_400_000),
+    /**
+     * A connection that one side has ended is ended whole after so long without a byte; left out: after the idle timeout. HAProxy cannot be told to end one whose client has
+     * gone, so that a peer that is frozen would keep it.
+     */
+    halfClosedMs: milliseconds(100, 86_400_000).optional(),
     /** All connections of clients together; left out, HAProxy takes what its file descriptors allow (131,072 at most). */
     maxConnections: z.number().int().min(1).max(1_000_000).optional(),
     /** How long connections of a replaced worker may live on after a structure change; left out: until they end by themselves. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sleep, waitFor } from '#core/sleep.ts';
 import type { TcpBackend, TcpPeer } from '#tcp/schema.ts';
@@ -26,7 +26,7 @@ describe('the endpoints of the TCP part', () => {
   async function reload() {
     idleTimeoutMs -= 1000;
     const listeners = backends.map(({ name }) => ({ port: port(name), backend: name, address: '127.0.0.1' }));
-    expect(await haproxy.driver.applyConfig({ listeners, backends, idleTimeoutMs })).toBe('reloaded');
+    expect(await haproxy.driver.applyConfig({ listeners, backends, idleTimeoutMs, halfClosedMs: 2000 })).toBe('reloaded');
   }
   const peer = (id: string, echo: Echo, change: Partial<TcpPeer> = {}) => ({ id, address: '127.0.0.1', port: echo.port, ...change });
   async function apply(backend: string, peers: (Partial<TcpPeer> & { id: string; address: string; port: number })[], how = {}) {
@@ -224,6 +224,37 @@ describe('the endpoints of the TCP part', () => {
       const moved = await open(port('db'));
       expect(moved.peer).toBe('b');
       await moved.close();
+    } finally {
+      frozen.kill();
+    }
+  });
+
+  it('follows a new master at once although connections to the frozen one do not end', async () => {
+    const frozen = await startFrozen();
+    try {
+      await apply('db', [{ id: 'db-1', address: '127.0.0.1', port: frozen.port }]);
+      frozen.freeze();
+      // Their clients have gone: HAProxy waits for the other side, which it cannot be made not to.
+      const gone = Array.from({ length: 5 }, () => connect({ port: port('db'), host: '127.0.0.1' }));
+      await Promise.all(gone.map((socket) => once(socket, 'connect')));
+      await sleep(50);
+      for (const socket of gone) socket.destroy();
+      await sleep(50);
+      const start = performance.now();
+      const nobody = await apply('db', [], { allowEmpty: true });
+      expect(nobody.leaving).toEqual([{ id: 'db-1', active: 5 }]);
+      expect((await live('db')).live).toBe(true);
+      await expect(open(port('db'))).rejects.toThrow();
+      await apply('db', [peer('db-2', echoes[0]!)]);
+      const took = performance.now() - start;
+      console.log(`5 connections that do not end: a new master after ${took.toFixed(1)} ms`);
+      expect((await open(port('db'))).peer).toBe('a');
+      // Without the rest: 4 s and more.
+      expect(took).toBeLessThan(3000);
+      // They end by themselves, and the peer goes.
+      await within(5000, async () => (await live('db')).peers.every(({ active, leaving }) => !leaving || active === 0));
+      await haproxy.driver.settle();
+      expect((await live('db')).peers.map(({ id }) => id)).toEqual(['db-2']);
     } finally {
       frozen.kill();
     }

@@ -19,6 +19,8 @@ export interface Endpoint {
 }
 
 const CONFIG: TcpConfigInput = {
+  // No client of a database ends its side and listens on.
+  halfClosedMs: 1000,
   listeners: [
     { port: XDB_PORTS.master, backend: 'master' },
     { port: XDB_PORTS.slave, backend: 'slave' },
