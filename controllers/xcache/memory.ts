@@ -1,0 +1,24 @@
+/** Pure: how a member's memory is shared out. */
+
+const MIB = 2 ** 20;
+
+/** Engine, sidecar and HAProxy need this much before there is room for data. */
+export const LEAST_MEMORY_BYTES = 256 * MIB;
+/** Sidecar, HAProxy and supervisor, measured in a database's member. */
+const BESIDE_BYTES = 128 * MIB;
+
+/**
+ * Bytes that data may take (`maxmemory`). The rest is for what forks copy while they save, for replication buffers and for fragmentation: operators of large fleets keep a
+ * quarter, 30 % of a small node, and half where an append-only file is rewritten on a very small one.
+ */
+export function dataBytes(spec: { memoryBytes: number; persistence: 'none' | 'rdb' | 'aof' }): number {
+  const room = Math.max(0, spec.memoryBytes - BESIDE_BYTES);
+  const small = spec.memoryBytes <= 1024 * MIB;
+  const share = small && spec.persistence === 'aof' ? 0.5 : small ? 0.7 : 0.75;
+  return Math.floor(room * share);
+}
+
+/** Replication backlog: what a replica may miss and still catch up without a whole copy. */
+export function backlogBytes(spec: { memoryBytes: number }): number {
+  return Math.max(4 * MIB, Math.min(64 * MIB, Math.floor(spec.memoryBytes / 32)));
+}

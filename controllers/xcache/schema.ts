@@ -1,0 +1,148 @@
+import { z } from 'zod';
+import { name, port, serviceName } from '#core/names.ts';
+
+/** Records of a cache under `xcaas/cache/<name>/…`. Who writes which: controllers/xcache/README.md. */
+
+export const cacheMode = z.enum(['standalone', 'replicated', 'cluster']);
+export type CacheMode = z.infer<typeof cacheMode>;
+export const cacheEngine = z.enum(['valkey', 'redis']);
+export const persistence = z.enum(['none', 'rdb', 'aof']);
+
+export const EVICTION_POLICIES = [
+  'noeviction',
+  'allkeys-lru',
+  'allkeys-lfu',
+  'allkeys-random',
+  'volatile-lru',
+  'volatile-lfu',
+  'volatile-random',
+  'volatile-ttl',
+] as const;
+
+const bytes = z.number().int().positive();
+
+/** `xcaas/cache/<name>/spec`: what was asked for. Written by the API only. */
+export const CacheSpec = z.object({
+  v: z.literal(1),
+  name: serviceName,
+  created: z.string().optional(),
+  mode: cacheMode,
+  /** Fixed at creation: the two engines' data files do not cross. */
+  engine: cacheEngine,
+  /** Image as the user named it (`--image`), or none for the built-in one. */
+  image: z.string().max(300).optional(),
+  /** ID of that image, found when it was asked for. */
+  imageId: z.string().optional(),
+  /** Masters; 1 unless the mode is `cluster`. */
+  shards: z.number().int().min(1).max(500),
+  /** Replicas of each master. */
+  replicas: z.number().int().min(0).max(5),
+  /** Replicas that must have acknowledged lately for a master to take writes, as far as the record lists so many. 0: it takes them alone. */
+  minReplicas: z.number().int().min(0).max(5),
+  cpus: z.number().min(0).max(1024),
+  /** Of one member's container; data get a share of it, see `memory.ts`. */
+  memoryBytes: bytes,
+  diskBytes: bytes,
+  network: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/),
+  /** Host ports of each member's host that lead to the endpoint. */
+  publish: z.array(z.object({ hostPort: port, port })).default([]),
+  /** Engine labels that a host must have. Hard constraints. */
+  labels: z.record(z.string(), z.string()).default({}),
+  persistence,
+  policy: z.enum(EVICTION_POLICIES),
+  user: z.string().regex(/^[a-z][a-z0-9_-]{0,39}$/),
+  /** Members by id, oldest first; the first of them is the first master. A number is given once. `shard` counts from 0. */
+  members: z.array(z.object({ id: name, shard: z.number().int().min(0) })).min(1),
+  lastMember: z.number().int().min(0),
+  /** Growth by itself, in cluster mode. */
+  autoscale: z.object({ on: z.boolean(), maxShards: z.number().int().min(1).max(500) }).optional(),
+  /** Counts changes that need a restart of the engine. */
+  restartSerial: z.number().int().min(0).default(0),
+  pausedUntil: z.string().optional(),
+  /** Seconds a host may be silent before its member is made anew elsewhere. */
+  replaceAfterSeconds: z.number().int().min(30).default(600),
+  destroyed: z.object({ time: z.string(), keepData: z.boolean(), purge: z.boolean() }).optional(),
+});
+export type CacheSpec = z.infer<typeof CacheSpec>;
+
+/** A copy of the data: a member, and the run of its engine (the engine's own run id). One that was restarted is another copy: what it holds has to be looked at anew. */
+export const Copy = z.object({ id: name, run: z.string().min(1) });
+export type Copy = z.infer<typeof Copy>;
+
+/**
+ * `xcaas/cache/<name>/lead`: who takes writes, and who may take over. Each write is a compare-and-set with `rev + 1` and a new nonce, and counts only when that nonce was
+ * read back or the answer was heard.
+ */
+export const LeadRecord = z.object({
+  v: z.literal(1),
+  master: Copy,
+  /** Copies that may be promoted: each was seen to follow, and the master counts on its acknowledgements. */
+  insync: z.array(Copy),
+  /** While promoting: the master before, which has everything. */
+  prev: Copy.nullable(),
+  /** While handing over: who becomes master by the engine's own FAILOVER. */
+  target: Copy.nullable(),
+  /**
+   * `open`: the master takes writes. `vacant`: it has stood down, its engine is dead or refuses writes. `handing`: planned change. `promoting`: `master` was chosen and takes none yet.
+   */
+  state: z.enum(['open', 'vacant', 'handing', 'promoting']),
+  /** While promoting: the master before had stood down by itself, so nobody has to be waited for. */
+  clear: z.boolean(),
+  epoch: z.number().int().min(1),
+  rev: z.number().int().min(1),
+  nonce: z.string(),
+});
+export type LeadRecord = z.infer<typeof LeadRecord>;
+
+/** `xcaas/cache/<name>/birth`: written by the API with the specification; `done` in the same transaction that makes `lead`. */
+export const BirthRecord = z.object({ v: z.literal(1), member: name, done: z.boolean() });
+export type BirthRecord = z.infer<typeof BirthRecord>;
+
+/** `xcaas/cache/<name>/move`: an ordered change of the master. Written by the API; `state` and what follows by the sidecar of the master that was. */
+export const MoveOrder = z.object({
+  v: z.literal(1),
+  id: z.string(),
+  target: name.optional(),
+  state: z.enum(['asked', 'done', 'failed']),
+  error: z.string().optional(),
+});
+export type MoveOrder = z.infer<typeof MoveOrder>;
+
+/** `xcaas/cache/<name>/members/<member>`: what a sidecar says of its member, held by its session. */
+export const CacheMemberStatus = z.object({
+  v: z.literal(1),
+  member: name,
+  node: z.string(),
+  /** Address on the cache's network. */
+  address: z.string(),
+  enginePort: port,
+  role: z.enum(['master', 'replica', 'none']),
+  state: z.enum(['starting', 'running', 'catching_up', 'down', 'failed']),
+  /** What was decided last, and why. */
+  sentence: z.string(),
+  rule: z.string(),
+  version: z.string().optional(),
+  run: z.string().optional(),
+  offset: z.number().optional(),
+  usedBytes: z.number().optional(),
+  maxBytes: z.number().optional(),
+  /** Index of the specification that it runs with, and the restart serial its engine was started with. */
+  specIndex: z.number().int(),
+  restartSerial: z.number().int(),
+  epoch: z.number().int(),
+  rev: z.number().int(),
+  /** Rises about once a second while this member is the master: others see by it that it lives, without waiting for its session to end. */
+  beat: z.number().int(),
+  time: z.string(),
+});
+export type CacheMemberStatus = z.infer<typeof CacheMemberStatus>;
+
+/** What members get as the secret file `credentials.json`. */
+export const CacheCredentials = z.object({
+  /** Account of the sidecars, at every engine of this cache. */
+  agent: z.string().min(1),
+  replication: z.string().min(1),
+  /** Users of the user's: name → passwords, two while one is being changed, the newest first. */
+  users: z.record(z.string(), z.array(z.string().min(1)).min(1).max(2)),
+});
+export type CacheCredentials = z.infer<typeof CacheCredentials>;

@@ -1,0 +1,17 @@
+export const CACHE_PREFIX = 'xcaas/cache/';
+
+/** Keys of one cache's records. */
+export const cacheKeys = (cache: string) => {
+  const base = `${CACHE_PREFIX}${cache}`;
+  return {
+    base: `${base}/`,
+    spec: `${base}/spec`,
+    lead: `${base}/lead`,
+    birth: `${base}/birth`,
+    move: `${base}/move`,
+    /** Lock that sessions hold beside the member's record; nothing rests on it. */
+    leader: `${base}/leader`,
+    member: (member: string) => `${base}/members/${member}`,
+    membersPrefix: `${base}/members/`,
+  };
+};
