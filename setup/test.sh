@@ -1,14 +1,15 @@
-# ./xcaas test: everything from nothing, and one line at the end that counts it. The layer `fault` takes hours and is run only when named.
+# ./xcaas test: everything from nothing, and one line at the end that counts it. The layers `fault` (hours) and `model` (half an hour, no Docker) are run only when named.
 # shellcheck shell=bash
 
 TEST_LAYERS=(check unit ground appliance pool)
 TESTS_PASSED=0 TESTS_FAILED=0 TESTS_SKIPPED=0
 
 cmd_test() {
-  local layers=() layer engine_started=''
+  local layers=() layer engine_started='' model=() with_engine=''
   while (($#)); do
     case $1 in
-      check | unit | ground | appliance | pool | fault) layers+=("$1") ;;
+      check | unit | ground | appliance | pool | fault | model) layers+=("$1") ;;
+      --quick | --mutations) model+=("$1") ;;
       --seed | --faults)
         [[ ${2:-} =~ ^[0-9]{1,9}$ ]] || die usage "$1 takes a number." './xcaas test fault --seed 1 --faults 20'
         if [[ $1 == --seed ]]; then export XCAAS_FAULT_SEED=$2; else export XCAAS_FAULTS=$2; fi
@@ -22,33 +23,42 @@ cmd_test() {
   if [[ -n ${XCAAS_FAULT_SEED:-}${XCAAS_FAULTS:-}${XCAAS_FAULT_PROVE:-} && " ${layers[*]} " != *' fault '* ]]; then
     die usage '--seed, --faults and --prove belong to the fault suite.' './xcaas test fault --seed 1 --faults 20'
   fi
+  if ((${#model[@]})) && [[ " ${layers[*]} " != *' model '* ]]; then
+    die usage "${model[*]} belongs to the model of the database's protocol." './xcaas test model --quick'
+  fi
   YES=1
   cd "$REPO"
-  preflight_for_tests
-  lock_setup
-  step 'Docker Engine'
-  engine_answers || engine_started=1
-  ensure_engine
-  [[ -z $engine_started ]] || TEST_STARTED_ENGINE=1
-  step 'Base images'
-  ensure_bases
+  for layer in "${layers[@]}"; do [[ $layer == model ]] || with_engine=1; done
+  if [[ -n $with_engine ]]; then
+    preflight_for_tests
+    lock_setup
+    step 'Docker Engine'
+    engine_answers || engine_started=1
+    ensure_engine
+    [[ -z $engine_started ]] || TEST_STARTED_ENGINE=1
+    step 'Base images'
+    ensure_bases
+  fi
   step 'Node and packages'
   test_node
   test_packages
-  step 'Images of this project'
-  ensure_images
-  # Tests run ./xcaas up themselves.
-  exec 9>&-
+  if [[ -n $with_engine ]]; then
+    step 'Images of this project'
+    ensure_images
+    # Tests run ./xcaas up themselves.
+    exec 9>&-
+  fi
   for layer in "${layers[@]}"; do
     step "Tests: $layer"
     case $layer in
       check)
         one_test 'types (tsc)' npx --no-install tsc --noEmit
         one_test 'lint (biome)' npx --no-install biome check --error-on-warnings . ;;
+      model) one_test "the protocol of databases${model[*]:+ (${model[*]})}" node controllers/xdb/protocol/model/run.mjs ${model[@]+"${model[@]}"} ;;
       *) vitest_project "$layer" ;;
     esac
   done
-  step 'Cleaning up'
+  [[ -z $with_engine ]] || step 'Cleaning up'
   if [[ -n ${TEST_STARTED_ENGINE:-} && -f $STATE/setup/engine-started ]]; then rm -f "$STATE/setup/engine-started"; stop_own_engine; fi
   step_table
   printf '%d passed, %d failed, %d skipped\n' "$TESTS_PASSED" "$TESTS_FAILED" "$TESTS_SKIPPED"
