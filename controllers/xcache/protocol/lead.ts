@@ -93,16 +93,27 @@ function lost({ lead, engine, budgets, at, me }: Situation): Step | undefined {
   };
 }
 
-/** O1 */
-function opened({ lead, engine, records, me }: Situation): Step | undefined {
-  const minReplicas = Math.min(records.minReplicas, lead.insync.length);
+/** O1: acknowledgements are asked for before anybody is put on the record, and no longer than until he is off it. */
+function opened(s: Situation): Step | undefined {
+  const { lead, engine, records, me } = s;
+  const minReplicas = Math.min(records.minReplicas, withNear(s).length);
   if (!engine.fenced && engine.minReplicas === minReplicas) return undefined;
-  const with_ = lead.insync.length === 0 ? 'alone' : `with ${names(lead.insync)} in sync`;
-  return { rule: 'O1', do: 'open', minReplicas, reason: `${me} takes writes ${with_}, ${minReplicas} must acknowledge` };
+  const company = lead.insync.length === 0 ? 'alone' : `with ${names(lead.insync)} in sync`;
+  return { rule: 'O1', do: 'open', minReplicas, reason: `${me} takes writes ${company}, ${minReplicas} must acknowledge` };
 }
 
 /** B1: a replica that follows closely may take over from now on. */
-function gained({ lead, engine, local, records, budgets, at }: Situation): Step | undefined {
+function gained(s: Situation): Step | undefined {
+  const { lead, at } = s;
+  const insync = withNear(s);
+  const fresh = insync.filter((copy) => !lead.insync.some((known) => sameCopy(known, copy)));
+  if (fresh.length === 0) return undefined;
+  const reason = `${names(fresh)} follows closely: it may take over from now on`;
+  return { rule: 'B1', do: 'write', at, next: change(lead, { insync }), reason };
+}
+
+/** Who is on the record, and who could be. */
+function withNear({ lead, engine, local, records, budgets }: Situation): Copy[] {
   const near = engine.replicas.flatMap((replica) => {
     const peer = local.peers[replica.id];
     const seen = peer?.seen;
@@ -112,16 +123,7 @@ function gained({ lead, engine, local, records, budgets, at }: Situation): Step 
     if (replica.ackMs > budgets.ackMs || engine.offset - replica.offset > budgets.nearBytes) return [];
     return [{ id: replica.id, run: seen.run }];
   });
-  const fresh = near.filter((copy) => !lead.insync.some((known) => sameCopy(known, copy)));
-  if (fresh.length === 0) return undefined;
-  const insync = [...lead.insync.filter(({ id }) => !fresh.some((copy) => copy.id === id)), ...fresh];
-  return {
-    rule: 'B1',
-    do: 'write',
-    at,
-    next: change(lead, { insync }),
-    reason: `${names(fresh)} follows closely: it may take over from now on`,
-  };
+  return [...lead.insync.filter(({ id }) => !near.some((copy) => copy.id === id)), ...near];
 }
 
 function idle({ lead, me }: Situation): Step {

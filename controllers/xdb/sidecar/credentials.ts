@@ -1,22 +1,28 @@
 import { readFile } from 'node:fs/promises';
+import type { z } from 'zod';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { peerSecretOf } from '#xdb/peer-secret.ts';
 import { Credentials } from '#xdb/schema.ts';
 
 /** The secrets of this database, read again when their file has changed. What is damaged or gone does not replace what was known. */
-export interface CredentialsSource {
+export interface CredentialsSource<T = Credentials> {
   /** @returns whether they differ from what was known before */
   refresh(): Promise<boolean>;
-  current(): Credentials | undefined;
+  current(): T | undefined;
   /** Why the file as it is now is not used. */
   problem(): string | undefined;
   /** Known to the members of this database only, and not usable at its engines. */
   peerSecret(): string | undefined;
 }
 
-export function createCredentials(path: string, log: Logger): CredentialsSource {
-  let current: Credentials | undefined;
+/** @param schema of the file; a database's unless given */
+export function createCredentials<T extends { agent: string } = Credentials>(
+  path: string,
+  log: Logger,
+  schema: z.ZodType<T> = Credentials as unknown as z.ZodType<T>,
+): CredentialsSource<T> {
+  let current: T | undefined;
   let text: string | undefined;
   let problem: string | undefined;
   return {
@@ -24,7 +30,7 @@ export function createCredentials(path: string, log: Logger): CredentialsSource 
       try {
         const now = await readFile(path, 'utf8');
         if (now === text) return false;
-        const next = Credentials.parse(JSON.parse(now));
+        const next = schema.parse(JSON.parse(now));
         text = now;
         problem = undefined;
         const isNew = JSON.stringify(next) !== JSON.stringify(current);

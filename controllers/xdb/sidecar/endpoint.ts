@@ -18,18 +18,25 @@ export interface Endpoint {
   stop(): Promise<void>;
 }
 
-const CONFIG: TcpConfigInput = {
+/** Ports that clients use, and the one of the engines behind them. */
+export interface EndpointPorts {
+  master: number;
+  slave: number;
+  engine: number;
+}
+
+const configOf = (ports: EndpointPorts): TcpConfigInput => ({
   // No client of a database ends its side and listens on.
   halfClosedMs: 1000,
   listeners: [
-    { port: XDB_PORTS.master, backend: 'master' },
-    { port: XDB_PORTS.slave, backend: 'slave' },
+    { port: ports.master, backend: 'master' },
+    { port: ports.slave, backend: 'slave' },
   ],
   backends: [
     { name: 'master', connectTimeoutMs: 1000, onRemoved: 'cut', onMarkedDown: 'shutdown-sessions' },
     { name: 'slave', algorithm: 'least_conn', connectTimeoutMs: 1000, onRemoved: 'cut', onMarkedDown: 'shutdown-sessions' },
   ],
-};
+});
 
 /** Between two looks whether HAProxy still holds the table (it may have been restarted), in milliseconds. */
 const SETTLE_MS = 10_000;
@@ -40,10 +47,12 @@ export interface EndpointOptions {
   /** File of the last known good table. */
   path: string;
   log: Logger;
+  /** A database's unless given. */
+  ports?: EndpointPorts;
 }
 
 /** Makes HAProxy's file from what was known last and begins to follow. A damaged file is none: the ports then lead nowhere until the record was read. */
-export async function startEndpoint({ driver, path, log }: EndpointOptions): Promise<Endpoint> {
+export async function startEndpoint({ driver, path, log, ports = XDB_PORTS }: EndpointOptions): Promise<Endpoint> {
   const stopping = new AbortController();
   let current = await load(path, log);
   let live = false;
@@ -57,7 +66,7 @@ export async function startEndpoint({ driver, path, log }: EndpointOptions): Pro
 
   async function apply(): Promise<void> {
     if (!structured) {
-      await driver.applyConfig(CONFIG);
+      await driver.applyConfig(configOf(ports));
       structured = true;
     }
     const table = current;
@@ -65,7 +74,7 @@ export async function startEndpoint({ driver, path, log }: EndpointOptions): Pro
     // Versions only rise, also over a restart and over a clock that is set back a little.
     version = Math.max(version + 1, Date.now());
     const outcomes = [];
-    for (const one of tablesOf(table, version)) outcomes.push(await driver.applyTable(one, { allowEmpty: true }));
+    for (const one of tablesOf(table, version, ports.engine)) outcomes.push(await driver.applyTable(one, { allowEmpty: true }));
     if (table === current) {
       dirty = false;
       live = outcomes.every((outcome) => outcome.live);
@@ -117,10 +126,9 @@ export async function startEndpoint({ driver, path, log }: EndpointOptions): Pro
 }
 
 /** A master is another peer in each epoch, so that a change of epochs cuts what was connected before, even if the same member leads again. */
-export function tablesOf(table: EndpointTable, version: number): TcpTableInput[] {
-  const master =
-    table.master === null ? [] : [{ id: `${table.master.id}.${table.epoch}`, address: table.master.address, port: XDB_PORTS.engine }];
-  const slaves = table.slaves.map(({ id, address }) => ({ id, address, port: XDB_PORTS.engine }));
+export function tablesOf(table: EndpointTable, version: number, port: number = XDB_PORTS.engine): TcpTableInput[] {
+  const master = table.master === null ? [] : [{ id: `${table.master.id}.${table.epoch}`, address: table.master.address, port }];
+  const slaves = table.slaves.map(({ id, address }) => ({ id, address, port }));
   return [
     { backend: 'master', version, peers: master },
     { backend: 'slave', version, peers: slaves.length > 0 ? slaves : master },

@@ -8,11 +8,11 @@ import type { MemberStatus } from '#xdb/schema.ts';
  * This member's life as Consul sees it: a session, the record of the member that lives as long as the session does, and the lock `leader` if it leads.
  * The session tells of liveness only; no promise rests on it.
  */
-export interface MemberSession {
+export interface MemberSession<S = MemberStatus> {
   /** The session, undefined while there is none that was confirmed within its TTL. */
   id(): string | undefined;
   /** Changes go out at once, at most one a second; what only moves with time (position, lag, bytes) every few seconds. */
-  set(status: MemberStatus): void;
+  set(status: S): void;
   /** The lock `leader`, when nobody holds it. @returns whether it is this member's now */
   takeLock(): Promise<boolean>;
   /** Gives the lock back, so that the other member need not wait for the session's end. */
@@ -21,7 +21,7 @@ export interface MemberSession {
   stop(keep?: boolean): Promise<void>;
 }
 
-export interface MemberSessionOptions {
+export interface MemberSessionOptions<S = MemberStatus> {
   consul: Pick<ConsulClient, 'session' | 'kv'>;
   /** `xcaas/db/<name>/members/<member>` */
   key: string;
@@ -32,6 +32,10 @@ export interface MemberSessionOptions {
   /** A session was gained or lost. */
   onChange(): void;
   ttlSeconds?: number;
+  /** Of the session, for people; `db <member>` unless given. */
+  name?: string;
+  /** What of a status is worth a write by itself, as text; that of a database's unless given. */
+  still?(status: S): string;
 }
 
 const WRITE_EVERY_MS = 1000;
@@ -39,15 +43,16 @@ const WRITE_MOVING_MS = 5000;
 /** Calls that take longer would leave the session without a renewal. */
 const CALL_TIMEOUT_MS = 1000;
 
-export function keepSession(options: MemberSessionOptions): MemberSession {
-  const { consul, key, lockKey, member, log, onChange, ttlSeconds = 3 } = options;
+export function keepSession<S = MemberStatus>(options: MemberSessionOptions<S>): MemberSession<S> {
+  const { consul, key, lockKey, member, log, onChange, ttlSeconds = 3, name = `db ${member}` } = options;
+  const stillOf = options.still ?? ((status: S) => withoutMoving(status as MemberStatus));
   const ttlMs = ttlSeconds * 1000;
   const renewMs = ttlMs / 4;
   const stopping = new AbortController();
   let wake = new AbortController();
   let session: string | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
-  let wanted: MemberStatus | undefined;
+  let wanted: S | undefined;
   let written: { still: string; whole: string; at: number } | undefined;
   let complaint = '';
 
@@ -61,7 +66,7 @@ export function keepSession(options: MemberSessionOptions): MemberSession {
       onChange();
     }
     if (session === undefined) {
-      session = (await predecessors()) ?? (await consul.session.create({ name: `db ${member}`, ttlSeconds, behavior: 'delete' }));
+      session = (await predecessors()) ?? (await consul.session.create({ name, ttlSeconds, behavior: 'delete' }));
       written = undefined;
       confirmedAt = asked;
       onChange();
@@ -79,7 +84,7 @@ export function keepSession(options: MemberSessionOptions): MemberSession {
   async function write(holder: string): Promise<void> {
     if (wanted === undefined) return;
     const whole = JSON.stringify(wanted);
-    const still = withoutMoving(wanted);
+    const still = stillOf(wanted);
     const age = written === undefined ? Number.POSITIVE_INFINITY : performance.now() - written.at;
     if (still === written?.still ? age < WRITE_MOVING_MS || whole === written.whole : age < WRITE_EVERY_MS) return;
     if (await consul.kv.acquire(key, whole, holder)) {
@@ -115,7 +120,7 @@ export function keepSession(options: MemberSessionOptions): MemberSession {
   return {
     id,
     set(status) {
-      const changed = wanted === undefined || withoutMoving(wanted) !== withoutMoving(status);
+      const changed = wanted === undefined || stillOf(wanted) !== stillOf(status);
       wanted = status;
       if (changed && (written === undefined || performance.now() - written.at >= WRITE_EVERY_MS)) wake.abort();
     },
