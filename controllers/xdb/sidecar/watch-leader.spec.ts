@@ -50,15 +50,55 @@ describe('watchLeader', () => {
     expect(watch.dead()).toBe(false);
   });
 
-  it('two failures are none, and nobody else is bothered', async () => {
+  it('two failures are none, whatever another host says', async () => {
     let turn = 0;
-    const { watch, asked } = watching(
-      () => ++turn % 3 === 0,
+    let died = false;
+    const { watch } = watching(
+      () => {
+        died ||= watch?.dead() === true || watch?.silent() === true;
+        return ++turn % 3 === 0;
+      },
+      () => false,
+    );
+    expect(await until(() => turn > 30)).toBe(true);
+    expect(watch.silent() || watch.dead() || died).toBe(false);
+  });
+
+  it('who answers bothers nobody else', async () => {
+    let turn = 0;
+    const { asked } = watching(
+      () => ++turn > 0,
       () => false,
     );
     expect(await until(() => turn > 9)).toBe(true);
-    expect(watch.silent()).toBe(false);
     expect(asked).toEqual([]);
+  });
+
+  it('another host that takes its time is asked while we go on looking, and what it said of before does not count', async () => {
+    let [up, asked, mostAtOnce, atOnce] = [false, 0, 0, 0];
+    watch = watchLeader({
+      probe: async () => up,
+      async secondView() {
+        asked += 1;
+        atOnce += 1;
+        mostAtOnce = Math.max(mostAtOnce, atOnce);
+        await sleep(80);
+        atOnce -= 1;
+        return false;
+      },
+      onChange: () => undefined,
+      everyMs: 20,
+    });
+    watch.aim(target);
+    expect(await until(() => watch!.silent())).toBe(true);
+    // Both questions are under way; then it answers again.
+    expect(asked).toBe(2);
+    up = true;
+    await sleep(150);
+    expect(watch.dead()).toBe(false);
+    up = false;
+    expect(await until(() => watch!.dead())).toBe(true);
+    expect(mostAtOnce).toBe(2);
   });
 
   it('who answers again lives', async () => {

@@ -32,12 +32,17 @@ export interface LeaderWatchOptions {
 
 /** Denials of the second view in a row: one may be a lost packet. */
 const SECOND_TIMES = 2;
+/** Questions under way at a time: a host that is gone answers none for as long as one may take, and its death must not wait for one after the other. */
+const SECOND_AT_ONCE = 2;
 
 export function watchLeader({ probe, secondView, onChange, everyMs = 500, times = 3 }: LeaderWatchOptions): LeaderWatch {
   const stopping = new AbortController();
   let target: LeaderTarget | undefined;
   let failures = 0;
   let denials = 0;
+  let asking = 0;
+  /** Changes when what was asked before counts no more. */
+  let round = 0;
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
@@ -46,30 +51,55 @@ export function watchLeader({ probe, secondView, onChange, everyMs = 500, times 
       if (looked !== undefined) {
         const answered = await probe(looked, everyMs);
         // Whom we look at may have changed meanwhile.
-        if (same(looked, target)) await judge(looked, answered);
+        if (same(looked, target)) judge(looked, answered);
       }
       await sleep(Math.max(20, everyMs - (performance.now() - began)), stopping.signal);
     }
   })();
 
-  async function judge(looked: LeaderTarget, answered: boolean): Promise<void> {
+  function note(change: () => void): void {
     const before = `${failures >= times} ${denials >= SECOND_TIMES}`;
-    failures = answered ? 0 : failures + 1;
-    if (failures < times) denials = 0;
-    else if (denials < SECOND_TIMES || failures % 4 === 0) {
-      const lives = await secondView(looked.node);
-      if (!same(looked, target)) return;
-      denials = lives === false ? denials + 1 : 0;
-    }
+    change();
     if (before !== `${failures >= times} ${denials >= SECOND_TIMES}`) onChange();
+  }
+
+  function forget(): void {
+    failures = 0;
+    denials = 0;
+    round += 1;
+  }
+
+  function judge({ node }: LeaderTarget, answered: boolean): void {
+    if (answered) {
+      note(forget);
+      return;
+    }
+    note(() => {
+      failures += 1;
+    });
+    const isKnown = denials >= SECOND_TIMES && failures % 4 !== 0;
+    if (asking < SECOND_AT_ONCE && !isKnown) void askSecond(node);
+  }
+
+  async function askSecond(node: string): Promise<void> {
+    const mine = round;
+    asking += 1;
+    try {
+      const lives = await secondView(node);
+      if (mine !== round || stopping.signal.aborted) return;
+      note(() => {
+        denials = lives === false ? denials + 1 : 0;
+      });
+    } finally {
+      asking -= 1;
+    }
   }
 
   return {
     aim(next) {
       if (same(next, target)) return;
       target = next;
-      failures = 0;
-      denials = 0;
+      forget();
     },
     dead: () => target !== undefined && failures >= times && denials >= SECOND_TIMES,
     silent: () => target !== undefined && failures >= times,

@@ -27,7 +27,8 @@ const LIMIT_MS: Record<Step['do'], number> = {
   mark_master: 5000,
   read_only: 7000,
   sample: 3000,
-  stop_receiving: 5000,
+  // A try to connect to a host that is gone is waited for (slave_net_timeout).
+  stop_receiving: 7000,
   drain: 30_000,
   forget_master: 5000,
   compare: 5000,
