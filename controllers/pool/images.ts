@@ -37,7 +37,8 @@ export async function findAppliance(
       const image = await resolveImage(access, host, ref);
       const is = image.labels['xcaas.appliance'];
       if (is === appliance) return image;
-      throw new AppError('invalid', `the image ${ref} is ${is === undefined ? 'no appliance' : `the appliance ${is}`}, not ${appliance}`, {
+      const what = is === undefined ? 'no appliance' : `the appliance ${is}`;
+      throw new AppError('invalid', `the image ${ref} is ${what}, and ${appliance} is asked for`, {
         hint: `an image for it carries the label xcaas.appliance=${appliance}`,
       });
     } catch (error) {

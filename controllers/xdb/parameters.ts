@@ -230,7 +230,10 @@ export function parameter(name: string): Parameter {
   const found = BY_NAME.get(wanted);
   if (found !== undefined) return found;
   const refusal = REFUSED.find(([pattern]) => pattern.test(wanted));
-  if (refusal !== undefined) throw new AppError('invalid', `${wanted.slice(0, 60)} cannot be set: ${refusal[1]}`);
+  if (refusal !== undefined)
+    throw new AppError('invalid', `${wanted.slice(0, 60)} cannot be set: ${refusal[1]}`, {
+      hint: 'leave it away; db param list NAME shows those that can be set',
+    });
   const near = PARAMETERS.filter((one) => one.name.includes(wanted) || wanted.includes(one.name)).map((one) => one.name);
   throw new AppError('invalid', `${JSON.stringify(wanted.slice(0, 60))} is not a parameter that can be set`, {
     hint: near.length > 0 ? `is ${near.slice(0, 3).join(' or ')} meant?` : 'db param list NAME shows those that can',

@@ -29,6 +29,8 @@ export interface Pool {
   first: PoolHost;
   /** Hosts with an engine that are of no pool. */
   spares: readonly PoolHost[];
+  /** Takes a spare into the pool with `./xcaas join`, and waits until the pool is whole. */
+  join(host: PoolHost): Promise<void>;
   /** Runs `./xcaas …` on a host. */
   setup(host: PoolHost, args: readonly string[]): Promise<SpawnResult>;
   /** The tokens that the other hosts joined with. */
@@ -79,7 +81,6 @@ export async function startPool({ hosts: count = 3, spares = 0, verbose = false,
     if (first === undefined) throw new AppError('internal', 'a pool needs a host');
     for (const host of engines.hosts) await prepare?.(host);
     let token: string | undefined;
-    const pool = wrap(engines, { first, count }, times, () => token);
     const describe = (host: PoolHost) => {
       const label = (key: string) => host.labels[key] ?? '';
       return [
@@ -90,14 +91,27 @@ export async function startPool({ hosts: count = 3, spares = 0, verbose = false,
     const say = (text: string) => {
       if (verbose) process.stderr.write(text);
     };
+    const join = async (host: PoolHost) => {
+      const invitation = await pool.json<{ token: string }>(['join-token']);
+      pool.joinTokens.push(invitation.token);
+      say((await timed(`join ${host.name}`, () => expectDone(host, SETUP, ['join', invitation.token, '--yes', ...describe(host)]))).stderr);
+    };
+    const members = [first, ...others];
+    const pool = wrap(
+      engines,
+      { first, members },
+      times,
+      () => token,
+      async (host) => {
+        await join(host);
+        members.push(host);
+        await untilReady(pool, members.length);
+      },
+    );
     say((await timed('up', () => expectDone(first, SETUP, ['up', '--yes', ...describe(first)]))).stderr);
     // `up` writes a profile for the host it ran on only.
     token = (await pool.json<{ token: string }>(['token', 'create', 'tests', '--role', 'admin'])).token;
-    for (const host of others) {
-      const join = await pool.json<{ token: string }>(['join-token']);
-      pool.joinTokens.push(join.token);
-      say((await timed(`join ${host.name}`, () => expectDone(host, SETUP, ['join', join.token, '--yes', ...describe(host)]))).stderr);
-    }
+    for (const host of others) await join(host);
     await timed('whole', () => untilReady(pool, count));
     return pool;
   } catch (error) {
@@ -147,17 +161,23 @@ async function consulServers(host: PoolHost): Promise<number> {
 
 function wrap(
   engines: Engines,
-  { first, count }: { first: PoolHost; count: number },
+  { first, members }: { first: PoolHost; members: readonly PoolHost[] },
   times: Record<string, number>,
   admin: () => string | undefined,
+  join: Pool['join'],
 ): Pool {
   const cli: Pool['cli'] = (args, { on = first, timeoutMs = 180_000, token = admin() } = {}) =>
     on.exec(`${ROOT}/bin/xcaas`, args, { timeoutMs, ...(token === undefined ? {} : { env: { XCAAS_TOKEN: token } }) });
   return {
     engines,
-    hosts: engines.hosts.slice(0, count),
-    spares: engines.hosts.slice(count),
+    get hosts() {
+      return members;
+    },
+    get spares() {
+      return engines.hosts.filter((host) => !members.includes(host));
+    },
     first,
+    join,
     setup: (host, args) => host.exec(SETUP, args, { timeoutMs: 300_000, cwd: ROOT }),
     joinTokens: [],
     host: (name) => engines.host(name),

@@ -4,10 +4,10 @@ import type { PoolHost } from '#test/pool/host.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
 import { measured, membersOn, until, untilSame } from './lb-pool.ts';
 
-/** The owner's way: a pool of three hosts, a database on two of them, and what an operator does to it. */
+/** The owner's way: a pool that grows from one host to three, databases on it, and what an operator does to them. */
 let pool: Pool;
 beforeAll(async () => {
-  pool = await startPool({ verbose: process.env.XCAAS_VERBOSE !== undefined });
+  pool = await startPool({ hosts: 1, spares: 2, verbose: process.env.XCAAS_VERBOSE !== undefined });
 });
 afterAll(() => pool?.stop());
 
@@ -35,19 +35,70 @@ const status = (name = 'adb') => pool.json<DbJson>(['db', 'status', name]);
 const error = (text: string) => (JSON.parse(text) as { error: { code: string; message: string; hint?: string } }).error;
 const memberOf = (db: DbJson, id: string | null) => db.members.find((member) => member.id === id);
 
+interface SqlOptions {
+  replica?: boolean;
+  name?: string;
+  user?: string;
+  /** In place of the one that `db url` says. */
+  password?: string;
+}
+
 /** SQL through the endpoint, from a container of its own on the database's network, as a user's would be. */
-async function sql(host: PoolHost, text: string, { replica = false, name = 'adb' } = {}): Promise<string> {
-  const url = await pool.json<UrlJson>(['db', 'url', name, ...(replica ? ['--replica'] : [])]);
+async function trySql(host: PoolHost, text: string, { replica = false, name = 'adb', user, password }: SqlOptions = {}) {
+  const as = user === undefined ? [] : ['--user', user];
+  const url = await pool.json<UrlJson>(['db', 'url', name, ...as, ...(replica ? ['--replica'] : [])], { on: host });
   const client = ['--protocol=TCP', `--host=${url.host}`, `--port=${url.port}`, `--user=${url.user}`, `--database=${url.database}`];
-  return host.run(
+  const done = await host.exec(
     'docker',
     [
-      ...['run', '--rm', '--network', 'xcaas', '-e', `MYSQL_PWD=${url.password}`, '--entrypoint', 'mariadb', `xcaas/xdb:${VERSION}`],
+      ...['run', '--rm', '--network', 'xcaas', '-e', 'MYSQL_PWD', '--entrypoint', 'mariadb', `xcaas/xdb:${VERSION}`],
       ...[...client, '--skip-ssl-verify-server-cert', '--connect-timeout=5', '--batch', '--skip-column-names', '--execute', text],
     ],
-    { timeoutMs: 60_000 },
+    { timeoutMs: 60_000, env: { MYSQL_PWD: password ?? url.password } },
   );
+  return { ...done, stdout: done.stdout.trim() };
 }
+async function sql(host: PoolHost, text: string, options: SqlOptions = {}): Promise<string> {
+  const { code, stdout, stderr } = await trySql(host, text, options);
+  expect({ code, stderr }, text).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+const containerOf = async (db: DbJson, id: string) =>
+  pool
+    .host(memberOf(db, id)?.node ?? '')
+    .docker.getContainer(id)
+    .inspect();
+
+describe('on one host', () => {
+  it('both members share it, each with a CPU of its own, and the status says what that is worth', async () => {
+    const made = await pool.json<DbJson>(['db', 'create', '--cpu', '1', '--memory', '600m', '--disk', '2', 'lone'], { timeoutMs: 240_000 });
+    expect([made.status, made.master, made.sync]).toEqual(['DEGRADED', 'lone-1', 'lone-2']);
+    expect(made.sentence).toBe('lone-1 takes writes; both members share host n1');
+    expect((await pool.cli(['db', 'status', 'lone'])).code).toBe(6);
+    const bound = await Promise.all(['lone-1', 'lone-2'].map(async (id) => (await containerOf(made, id)).HostConfig.CpusetCpus));
+    expect(bound.toSorted()).toEqual(['0', '1']);
+    const more = await pool.cli(['db', 'create', '--cpu', '1', '--opt', 'role=single', 'more', '--json']);
+    expect({ exit: more.code, message: error(more.stdout).message }).toEqual({
+      exit: 1,
+      message: expect.stringMatching(/no host for more-1.* 0 with 1 CPU/),
+    });
+    await sql(pool.first, 'CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)', { name: 'lone' });
+  });
+
+  it('a second group that joins gets the slave by itself, and nothing is lost', async () => {
+    for (const host of [...pool.spares]) await pool.join(host);
+    const { value } = await until('lone is in two groups, from when three hosts are there', 120, async () => {
+      const now = await status('lone');
+      return now.status === 'READY' ? now : undefined;
+    });
+    expect(value.members.map(({ id }) => id)).toEqual(['lone-1', 'lone-3']);
+    expect(new Set(value.members.map(({ group }) => group)).size).toBe(2);
+    expect([value.master, value.sync, value.epoch]).toEqual(['lone-1', 'lone-3', 1]);
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t', { name: 'lone', replica: true })).toBe('2');
+    await untilSame('what the old slave left is gone', 60, async () => (await membersOn(pool.first)).join(), 'lone-1 running');
+    await pool.json(['db', 'destroy', 'lone', '--purge', '--yes'], { timeoutMs: 120_000 });
+  });
+});
 
 describe('making a database', () => {
   it('refuses what cannot be, and leaves nothing behind', async () => {
@@ -58,20 +109,26 @@ describe('making a database', () => {
     };
     await refused(['--memory', '4096'], 'no_host', 1, /memory/);
     await refused(['--cpu', '500'], 'no_host', 1, /500 CPUs/);
-    await refused(['--opt', 'storage=ssd'], 'usage', 2, /storage/);
+    await refused(['--opt', 'storage=hdd'], 'no_host', 1, /0 with storage=hdd/);
+    await refused(['--opt', 'colour=red'], 'usage', 2, /colour/);
     await refused(['--image', `xcaas/xlb:${VERSION}`], 'invalid', 2, /appliance xlb/);
     await refused(['--image', 'nowhere:1'], 'not_found', 3, /nowhere:1/);
     await refused(['--opt', 'flavor=mysql'], 'not_implemented', 1, /mysql/);
     await refused(['--opt', 'param.sync_binlog=0'], 'invalid', 2, /sync_binlog/);
     await refused(['--network', 'nowhere'], 'not_found', 3, /nowhere/);
+    const left = `${pool.first.root}/var/lib/xcaas/volumes/adb-2`;
+    await pool.first.run('bash', ['-c', `mkdir -p ${left}/data && echo another >${left}/data/ibdata1`]);
+    await refused([], 'conflict', 4, /n1 holds data of an earlier adb-2/);
+    expect(await pool.first.run('cat', [`${left}/data/ibdata1`])).toBe('another\n');
+    await pool.first.run('rm', ['-r', left]);
     expect(await pool.json(['db', 'list'])).toEqual([]);
   });
 
   it('makes a master and a slave in two groups with the owner’s command', async () => {
     const start = performance.now();
     const made = await pool.json<DbJson>([
-      ...['db', 'create', '-d', 'adb', '--cpu', '0', '--memory', '1', '--disk', '6', '--image', `xcaas/xdb:${VERSION}`],
-      ...['--opt', 'engine=innodb', '--publish', '13306'],
+      ...['db', 'create', '-d', 'adb', '--cpu', '2', '--memory', '4', '--disk', '100', '--image', `xcaas/xdb:${VERSION}`],
+      ...['--opt', 'engine=innodb', '--opt', 'storage=ssd', '--publish', '13306'],
     ]);
     measured('db create to READY', performance.now() - start);
 
@@ -84,13 +141,22 @@ describe('making a database', () => {
     expect(made.master).toBe('adb-1');
     expect(made.sync).toBe('adb-2');
     expect(made.endpoint.published).toHaveLength(2);
+    for (const { id } of made.members) {
+      const { HostConfig, Config } = await containerOf(made, id);
+      expect([HostConfig.CpusetCpus, HostConfig.Memory]).toEqual(['0,1', 4 * 2 ** 30]);
+      expect(Config.Labels).toMatchObject({ 'xcaas.kind': 'db', 'xcaas.name': 'adb', 'xcaas.member': id });
+    }
+    expect(Number(await sql(pool.first, 'SELECT @@innodb_buffer_pool_size'))).toBeGreaterThan(2 * 2 ** 30);
+    const nodes = await pool.json<{ name: string; reserved: { cpus: number; memoryBytes: number; diskBytes: number } }[]>(['nodes']);
+    for (const { node } of made.members)
+      expect(nodes.find(({ name }) => name === node)?.reserved).toEqual({ cpus: 2, memoryBytes: 4 * 2 ** 30, diskBytes: 100 * 2 ** 30 });
   });
 
   it('says the same again, and refuses another specification showing the difference', async () => {
-    expect((await pool.json<DbJson>(['db', 'create', '-d', 'adb', '--memory', '1'])).status).toBe('READY');
+    expect((await pool.json<DbJson>(['db', 'create', '-d', 'adb', '--memory', '4'])).status).toBe('READY');
     const other = await pool.cli(['db', 'create', '-d', 'adb', '--memory', '2', '--json']);
     expect(other.code).toBe(4);
-    expect(error(other.stdout).message).toContain('memory: 2 GiB instead of 1 GiB');
+    expect(error(other.stdout).message).toContain('memory: 2 GiB instead of 4 GiB');
     const name = await pool.cli(['lb', 'create', 'adb', '--json']);
     expect(error(name.stdout)).toMatchObject({ code: 'conflict', message: expect.stringContaining('database adb') });
   });
@@ -140,6 +206,48 @@ describe('making a database', () => {
     }
     const reader = await pool.json<{ token: string }>(['token', 'create', 'reader', '--role', 'read']);
     expect((await pool.cli(['db', 'url', 'adb'], { token: reader.token })).code).toBe(1);
+  });
+});
+
+describe('users and databases', () => {
+  it('a user may do everything in its databases, and nothing that reaches the other member', async () => {
+    const { password } = await pool.json<{ password: string }>(['db', 'user', 'add', 'adb', 'app']);
+    expect(await sql(pool.first, 'SELECT CURRENT_USER(), word FROM t', { user: 'app', password })).toBe('app@%\tone');
+    const powers = [
+      ...['SET GLOBAL read_only = 1', 'SET GLOBAL rpl_semi_sync_master_enabled = 0', 'SET sql_log_bin = 0', 'STOP SLAVE'],
+      ...['CREATE USER other', 'SELECT * FROM mysql.global_priv', 'CREATE DATABASE other', 'SET GLOBAL max_connections = 1'],
+    ];
+    for (const text of powers) {
+      const { code, stderr } = await trySql(pool.first, text, { user: 'app', password });
+      expect({ text, code, stderr }).toEqual({ text, code: 1, stderr: expect.stringMatching(/ERROR 1(227|142|044)/) });
+    }
+  });
+
+  it('a password changes with nobody shut out: both are good until the change is finished', async () => {
+    const first = (await pool.json<UrlJson>(['db', 'url', 'adb', '--user', 'app'])).password;
+    const { password: second } = await pool.json<{ password: string }>(['db', 'user', 'rotate', 'adb', 'app']);
+    for (const password of [first, second]) expect(await sql(pool.first, 'SELECT 1', { user: 'app', password })).toBe('1');
+    const again = await pool.cli(['db', 'user', 'rotate', 'adb', 'app', '--json']);
+    expect({ exit: again.code, hint: error(again.stdout).hint }).toEqual({ exit: 4, hint: expect.stringContaining('--finish') });
+    await pool.json(['db', 'user', 'rotate', 'adb', 'app', '--finish']);
+    expect((await trySql(pool.first, 'SELECT 1', { user: 'app', password: first })).stderr).toContain('ERROR 1045');
+    expect(await sql(pool.first, 'SELECT 1', { user: 'app' })).toBe('1');
+  });
+
+  it('databases come and go, but for the one of the URL', async () => {
+    await pool.json(['db', 'database', 'add', 'adb', 'shop']);
+    await pool.json(['db', 'user', 'add', 'adb', 'app', '--database', 'adb', '--database', 'shop']);
+    await sql(pool.first, 'CREATE TABLE shop.s (id INT PRIMARY KEY)', { user: 'app' });
+    expect(await pool.json(['db', 'database', 'list', 'adb'])).toMatchObject([
+      { name: 'adb', own: true },
+      { name: 'shop', tables: 1 },
+    ]);
+    expect((await pool.cli(['db', 'database', 'drop', 'adb', 'adb', '--yes'])).code).toBe(4);
+    expect((await pool.cli(['db', 'user', 'drop', 'adb', 'adb'])).code).toBe(4);
+    await pool.json(['db', 'database', 'drop', 'adb', 'shop', '--yes']);
+    await pool.json(['db', 'user', 'drop', 'adb', 'app']);
+    expect(await pool.json(['db', 'user', 'list', 'adb'])).toMatchObject([{ name: 'adb', databases: ['adb'] }]);
+    expect((await pool.cli(['db', 'url', 'adb', '--user', 'app'])).code).toBe(3);
   });
 });
 
@@ -232,23 +340,26 @@ describe('maintenance', () => {
 describe('a host that is gone for good', () => {
   it('has its member made anew on another one, and the pair is whole by itself', async () => {
     await pool.json(['db', 'create', '--opt', 'replace-after=30', '--memory', '1', '--disk', '3', 'spare'], { timeoutMs: 240_000 });
-    const before = await status('spare');
     await sql(pool.first, 'CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)', { name: 'spare' });
+    // The commands of this test run on the first host.
+    const slaveIsOnFirst = ({ sync, ...db }: DbJson) => memberOf({ sync, ...db }, sync)?.node === pool.first.name;
+    if (slaveIsOnFirst(await status('spare'))) await pool.json(['db', 'switchover', 'spare']);
+    await untilSame('spare is whole', 60, async () => (await status('spare')).status, 'READY');
+    const before = await status('spare');
     const gone = pool.host(memberOf(before, before.sync)?.node ?? '');
-    const on = pool.hosts.find((host) => host !== gone) ?? pool.first;
     await gone.kill();
-    const look = () => pool.json<DbJson>(['db', 'status', 'spare'], { on });
-    const { value } = await until('another member is in sync', 300, async () => {
-      const now = await look();
+    const { value } = await until('another member is in sync, 30 s of waiting for the lost host included', 300, async () => {
+      const now = await status('spare');
       return now.status === 'READY' && now.sync !== before.sync ? now : undefined;
     });
-    expect(value.members.map(({ id }) => id).sort()).toEqual(['spare-1', 'spare-3']);
+    expect(value.members.map(({ id }) => id).sort()).toEqual([before.master, 'spare-3']);
+    expect(value.sync).toBe('spare-3');
     expect(memberOf(value, value.sync)?.node).not.toBe(gone.name);
     await gone.boot();
     await until('what the lost member left is gone', 240, async () =>
-      (await membersOn(gone)).some((text) => text.startsWith('spare-2')) ? undefined : true,
+      (await membersOn(gone)).some((text) => text.startsWith(before.sync ?? '')) ? undefined : true,
     );
-    expect(await sql(on, 'SELECT COUNT(*) FROM t', { name: 'spare' })).toBe('2');
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t', { name: 'spare' })).toBe('2');
     await untilSame('adb is whole again', 240, async () => (await status()).status, 'READY');
   });
 });
