@@ -3,6 +3,7 @@ import { adb, ago, bare, host, NOW, placement, report, settled, sidecar, sync } 
 import { changesOf, worthALook } from '#xdb/controller.ts';
 import type { Observed } from '#xdb/plan/world.ts';
 import type { DbSpec, DbStatus } from '#xdb/schema.ts';
+import { withMember } from '#xdb/spec.ts';
 import { statusOf } from '#xdb/status.ts';
 
 const of = (observed: Observed, spec: DbSpec = adb()) => statusOf(spec, observed, NOW);
@@ -103,6 +104,20 @@ describe('DEGRADED says why', () => {
       status: 'DEGRADED',
       sentence: expect.stringContaining('both members share host host-1'),
     });
+  });
+
+  it('both on one host while a better place is made use of', () => {
+    const spec = withMember(adb(), 'member').spec;
+    const world = settled(adb(), [host(1)]);
+    const moving: Observed = {
+      ...world,
+      hosts: [host(1), host(2)],
+      everything: [...world.everything, placement(spec, 'adb-3', host(2))],
+      sidecars: [...world.sidecars, sidecar('adb-3', 'slave', { state: 'cloning', sentence: '40 %' })],
+    };
+    expect(of(moving, spec).sentence).toBe(
+      'adb-1 takes writes; adb-1 and adb-2 share host host-1, and adb-3 is made to mend it: it is being copied from adb-1: 40 %',
+    );
   });
 
   it('both in one group only where there are others', () => {

@@ -2,6 +2,7 @@ import { lossOf } from '#pool/lost-host.ts';
 import { sharingOf } from '#pool/placement-sharing.ts';
 import { backupAlarm, backupsSeen } from '#xdb/backup-events.ts';
 import { goesAt } from '#xdb/plan/destroyed.ts';
+import { wantedMembers } from '#xdb/plan/membership.ts';
 import { pendingChange } from '#xdb/plan/rolling.ts';
 import {
   answers,
@@ -49,7 +50,7 @@ export function statusOf(spec: DbSpec, observed: Observed, now: Date): DbStatus 
 function verdictOf(spec: DbSpec, observed: Observed, now: Date): Verdict {
   if (spec.destroyed !== undefined) return destroyed(spec, observed);
   if (observed.sync === undefined) return unborn(spec, observed);
-  const verdict = writableLeader(observed) === undefined ? notWritable(spec, observed, now) : writable(spec, observed, now);
+  const verdict = verdictBorn(spec, observed, now);
   const making = observed.previous?.firstReady === undefined && now.getTime() - Date.parse(spec.created ?? '') < MAKING_MS;
   if (making && (verdict.status === 'DOWN' || (verdict.status === 'DEGRADED' && livingSlave(observed) === undefined)))
     return { ...verdict, status: 'PENDING', next: [] };
@@ -60,6 +61,58 @@ function verdictOf(spec: DbSpec, observed: Observed, now: Date): Verdict {
     sentence: `failover and maintenance rest until ${spec.pausedUntil}; ${verdict.sentence}`,
     next: [`db resume ${spec.name}`],
   };
+}
+
+function verdictBorn(spec: DbSpec, observed: Observed, now: Date): Verdict {
+  if (spec.role === 'slave' && spec.upstream !== undefined) return slaveOf(spec, spec.upstream, observed, now);
+  return writableLeader(observed) === undefined ? notWritable(spec, observed, now) : writable(spec, observed, now);
+}
+
+/** Further behind than this, in seconds, a slave of another database is not as it should be. */
+const FAR_BEHIND_SECONDS = 60;
+
+/** `role=slave` before its cutover: does it follow? */
+function slaveOf(spec: DbSpec, upstream: NonNullable<DbSpec['upstream']>, observed: Observed, now: Date): Verdict {
+  const { name } = spec;
+  const leader = observed.sync?.leader.id ?? '';
+  const master = upstream.ours ?? `${upstream.host}:${upstream.port}`;
+  const said = sidecarOf(leader, observed);
+  if (said === undefined) return { status: 'DOWN', sentence: `${leader} ${stateOf(leader, observed, now)}`, next: ['xcaas nodes', `db logs ${name}`] };
+  const behind = said.lagSeconds === null ? '' : `, ${Math.round(said.lagSeconds)} s behind`;
+  const follows = `${leader} on ${hostOf(leader, observed)?.spec.name ?? 'a host that left the pool'} follows ${master}${behind}`;
+  const amiss = [
+    ...(said.state === 'running' ? [] : [{ sentence: said.sentence, next: [`db topology ${name}`, `db logs ${name}`] }]),
+    ...(said.state === 'running' && (said.lagSeconds ?? 0) > FAR_BEHIND_SECONDS ? [{ sentence: follows, next: [`db topology ${name}`] }] : []),
+    ...beside(leader, observed),
+    ...diskAlarms(spec, observed),
+    ...(observed.refused === undefined ? [] : [{ sentence: observed.refused.message, next: [`db events ${name}`] }]),
+  ];
+  if (amiss.length > 0) {
+    return {
+      status: 'DEGRADED',
+      sentence: amiss.map(({ sentence }) => sentence).join('; '),
+      next: [...new Set(amiss.flatMap(({ next }) => next))].slice(0, 3),
+    };
+  }
+  const late = changing(spec, observed);
+  if (late.length > 0) return { status: 'PENDING', sentence: `${follows}; ${late.join(', ')} has yet to be changed`, next: [] };
+  return { status: 'READY', sentence: follows, next: [`db cutover ${name}`] };
+}
+
+/** A slave on the very host of its master is lost with it. */
+function beside(leader: string, observed: Observed): { sentence: string; next: string[] }[] {
+  const { upstreamLeader } = observed;
+  const mine = hostOf(leader, observed);
+  if (upstreamLeader === undefined || mine === undefined || hostOf(upstreamLeader, observed)?.spec.id !== mine.spec.id) return [];
+  return [{ sentence: `${leader} and its master ${upstreamLeader} share host ${mine.spec.name}`, next: ['xcaas nodes', 'xcaas join-token'] }];
+}
+
+function diskAlarms({ name }: DbSpec, observed: Observed): { sentence: string; next: string[] }[] {
+  return observed.sidecars.flatMap(({ member, disk }) => {
+    if (disk?.state !== 'warn' && disk?.state !== 'read_only') return [];
+    const full = Math.floor((100 * disk.usedBytes) / Math.max(1, disk.totalBytes));
+    return [{ sentence: `the disk of ${member} is ${full} % full`, next: [`db resize ${name} --disk SIZE`] }];
+  });
 }
 
 function destroyed(spec: DbSpec, observed: Observed): Verdict {
@@ -112,12 +165,15 @@ function writable(spec: DbSpec, observed: Observed, now: Date): Verdict {
     });
   }
   const shared = sharing(spec, observed);
-  if (shared !== undefined) amiss.push({ sentence: shared, next: ['xcaas nodes', 'xcaas join-token'] });
-  for (const said of observed.sidecars) {
-    if (said.disk?.state !== 'warn' && said.disk?.state !== 'read_only') continue;
-    const full = Math.floor((100 * said.disk.usedBytes) / Math.max(1, said.disk.totalBytes));
-    amiss.push({ sentence: `the disk of ${said.member} is ${full} % full`, next: [`db resize ${name} --disk SIZE`] });
+  if (shared !== undefined) {
+    const heir = fullMembers(spec).length > wantedMembers(spec) ? fullMembers(spec).at(-1) : undefined;
+    const next = heir === undefined ? ['xcaas nodes', 'xcaas join-token'] : [`db topology ${name}`];
+    amiss.push({
+      sentence: heir === undefined ? shared : `${shared}, and ${heir} is made to mend it: it ${stateOf(heir, observed, now)}`,
+      next,
+    });
   }
+  amiss.push(...diskAlarms(spec, observed));
   const replicas = spec.members.filter(({ id, role }) => role === 'replica' && !follows(id, observed));
   for (const { id } of replicas)
     amiss.push({ sentence: `the read replica ${id} does not follow: ${stateOf(id, observed, now)}`, next: [`db topology ${name}`] });
