@@ -151,7 +151,8 @@ async function readsEpoch(world: World, members: readonly Member[]): Promise<str
   const own = await Promise.all(
     members.map(async (member) => `WHEN ${(await world.sql(member)('SELECT @@server_id'))[0]?.[0]} THEN '${member.id}'`),
   );
-  return `SELECT IF(member = CASE @@server_id ${own.join(' ')} END, epoch, NULL) AS epoch FROM xcaas.heartbeat ORDER BY epoch DESC LIMIT 1`;
+  return `SELECT IF(member = CASE @@server_id ${own.join(' ')} END, epoch, NULL) AS epoch FROM xcaas.heartbeat
+    ORDER BY heartbeat.epoch DESC LIMIT 1`;
 }
 
 async function diagnose(world: World, { folder, journals }: { folder: string; journals: string }): Promise<string> {

@@ -110,6 +110,8 @@ export interface EngineSession {
   ensureReplicationAccount(member: string, password: string): Promise<void>;
   /** B2, O1: locks the replication accounts of all members but these, and ends their dump threads; not written to the binlog. */
   allowDumps(members: readonly string[]): Promise<void>;
+  /** F2: ends the connections of whoever receives; they may connect anew. Does not wait for their end. */
+  cutDumps(): Promise<void>;
   /** W1: ends the connections of users; to be called only while read-only is in force and nobody waits. */
   killUsers(): Promise<void>;
   /** P2: returns once the thread that receives is proven stopped. */

@@ -264,7 +264,8 @@ export type Step = Why &
     | { rule: 'D1' | 'U4' | 'G1' | 'A1' | 'K1' | 'end'; do: 'kill' }
     | { rule: 'birth' | 'F1' | 'B1' | 'B3' | 'P1' | 'P5' | 'T' | 'R1'; do: 'write'; write: RecordWrite }
     | { rule: 'O1' | 'B2'; do: 'allow_dumps'; members: readonly string[] }
-    | { rule: 'O2' | 'B' | 'P4' | 'F2' | 'D2'; do: 'semi_sync_master'; on: boolean }
+    /** `cut`: whoever receives has to connect anew: its acknowledgements did not arrive. */
+    | { rule: 'O2' | 'B' | 'P4' | 'F2' | 'D2'; do: 'semi_sync_master'; on: boolean; cut?: boolean }
     | { rule: 'O3' | 'J3'; do: 'mark_master'; was: boolean }
     /** `order`: the move order that wants it. It has `failed` when commits or locks did not make way. */
     | { rule: 'O4' | 'W1' | 'end' | 'disk' | 'upstream'; do: 'read_only'; on: boolean; order?: string }

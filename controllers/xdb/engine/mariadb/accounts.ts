@@ -66,6 +66,11 @@ export async function allowDumps(sql: Sql, members: readonly string[], timeoutMs
   for (const account of open.filter(({ locked }) => locked)) await sql.query(`ALTER USER ${name(account)} ACCOUNT UNLOCK`);
 }
 
+/** F2: whoever receives connects anew. */
+export async function cutDumps(sql: Sql): Promise<void> {
+  for (const { id, user } of await threads(sql)) if (memberOfAccount(user) !== undefined) await kill(sql, `KILL CONNECTION ${id}`);
+}
+
 async function threads(sql: Sql): Promise<{ id: string; user: string }[]> {
   return sql.query<{ id: string; user: string }>(
     "SELECT ID id, USER user FROM information_schema.PROCESSLIST WHERE USER LIKE 'repl\\_%' OR USER = 'unauthenticated user'",

@@ -1,6 +1,6 @@
 import { AppError } from '#core/errors.ts';
 import type { EngineSession } from '#xdb/engine/engine.ts';
-import { allowDumps, ensureReplicationAccount } from './accounts.ts';
+import { allowDumps, cutDumps, ensureReplicationAccount } from './accounts.ts';
 import { applyParameters } from './apply-parameters.ts';
 import { compareWith } from './compare.ts';
 import { connectLocal } from './connect.ts';
@@ -52,6 +52,7 @@ export async function openSession(setting: Setting, relay: RelayLog, timeoutMs: 
       setSemiSyncSlave: (on) => set(sql, 'rpl_semi_sync_slave_enabled', on),
       ensureReplicationAccount: (member, password) => ensureReplicationAccount(sql, member, password),
       allowDumps: (members) => allowDumps(sql, members, ALLOW_MS),
+      cutDumps: () => cutDumps(sql),
       killUsers: () => killUsers(sql),
       stopReceiving: () => stopReceiving(sql),
       drain: async (limitMs) => ((await readStart(dataDir)) === undefined ? drain(sql, relay, log, limitMs) : drainByPlace(sql, limitMs)),

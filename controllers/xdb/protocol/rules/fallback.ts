@@ -22,7 +22,9 @@ export function fallBack(s: Running, why: string): Step {
       write: changed(s, { sync: null, cand: null }),
     };
   }
-  return { rule: 'F2', do: 'semi_sync_master', on: false, reason: `${why}: commits no longer wait for a slave` };
+  // A connection whose acknowledgements were lost goes on trying at ever longer intervals; a new one shows at once whether there is a way.
+  const cut = s.engine.waiters > 0;
+  return { rule: 'F2', do: 'semi_sync_master', on: false, cut, reason: `${why}: commits no longer wait for a slave` };
 }
 
 /**

@@ -24,7 +24,9 @@ export const allowDumps: Executor<'allow_dumps'> = async (step, tools, moment) =
 };
 
 export const semiSyncMaster: Executor<'semi_sync_master'> = async (step, tools, moment) => {
-  await sessionOf(tools, moment).setSemiSyncMaster(step.on);
+  const session = sessionOf(tools, moment);
+  await session.setSemiSyncMaster(step.on);
+  if (step.cut) await session.cutDumps();
   return DONE;
 };
 
