@@ -21,21 +21,26 @@ export const WRITE_NONE = 16;
 export const WRITE_CAND = 17;
 export const WRITE_OPEN = 18;
 export const WRITE_WITHDRAW = 19;
-export const LAST_KEPT = 19;
+/** Not decided: what CATCH_UP goes on with, once "ready" is taken back. */
+export const READ_AGAIN = 20;
+export const UNSYNC = 21;
+export const LAST_KEPT = 21;
 /** Writes whose answer changes nothing that it remembers. */
-export const WRITE_SYNC = 20;
-export const WRITE_PROMOTE = 21;
-export const WRITE_BACK = 22;
-export const PUBLISH_BOOT = 23;
-export const PUBLISH_READY = 24;
+export const WRITE_SYNC = 22;
+export const WRITE_PROMOTE = 23;
+export const WRITE_BACK = 24;
+export const PUBLISH_BOOT = 25;
+export const PUBLISH_READY = 26;
 /** Seen or done at once: to do it later is the same as to decide it later. */
-export const KILL = 25;
-export const SAMPLE = 26;
-export const COMPARE = 27;
-export const CLONE = 28;
-export const KILL_USERS = 29;
-export const ADOPT = 30;
-export const LEAVE = 31;
+export const KILL = 27;
+export const SAMPLE = 28;
+export const COMPARE = 29;
+export const CLONE = 30;
+export const KILL_USERS = 31;
+export const ADOPT = 32;
+export const LEAVE = 33;
+export const CATCH_UP = 34;
+export const SYNC_RELAY = 35;
 export const NOTHING = 0;
 
 /** Bits of requests on their way. */
@@ -58,7 +63,8 @@ export const PUB_STALE = 4;
 export const PUB_OLD_SHIFT = 3;
 
 /** Commands on the connection to one instance of the engine. */
-export const isCommand = (code: number): boolean => code >= ASYNC && code <= FORGET && code !== WIPE && code !== MARK && code !== UNMARK;
+export const isCommand = (code: number): boolean =>
+  (code >= ASYNC && code <= FORGET && code !== WIPE && code !== MARK && code !== UNMARK) || code === READ_AGAIN || code === UNSYNC;
 export const isAwaited = (code: number): boolean => code >= WRITE_NONE && code <= WRITE_WITHDRAW;
 
 const WRITES: Readonly<Record<string, number>> = {
@@ -99,6 +105,10 @@ export function codeOf(step: Step): number {
       return FORGET;
     case 'publish':
       return step.ready === null ? PUBLISH_BOOT : PUBLISH_READY;
+    case 'catch_up':
+      return CATCH_UP;
+    case 'sync_relay':
+      return SYNC_RELAY;
     case 'kill':
       return KILL;
     case 'sample':

@@ -43,11 +43,13 @@ export interface MindOptions {
   guards: Guards;
   /** A1 is modelled: commands outlive the sidecar that sent them, until the next one has ended them. */
   strays: boolean;
+  /** J3: it is seen that the relay log is not synced, and changed before anybody counts on it. */
+  seesUnsynced: boolean;
 }
 
-export function createMind({ guards, strays }: MindOptions): Mind {
+export function createMind({ guards, strays, seesUnsynced }: MindOptions): Mind {
   const decided = new Map<number, readonly number[]>();
-  const remembered = new Int16Array(1 << 20).fill(-1);
+  const remembered = new Int16Array(1 << 21).fill(-1);
   const stepOf = new Map<number, Step>();
   let calls = 0;
 
@@ -65,7 +67,7 @@ export function createMind({ guards, strays }: MindOptions): Mind {
     const o = f.at(1 - member);
     const codes = new Set<number>();
     const records = recordsOf(s, member);
-    const local = localOf(s, member);
+    const local = localOf(s, member, seesUnsynced);
     ask(records, local, codes);
     if (!guards.recordBeforeStart) ask(undefined, local, codes);
     const { engine } = local;
@@ -85,6 +87,8 @@ export function createMind({ guards, strays }: MindOptions): Mind {
     } else {
       ask(records, { ...local, leader: { dead: true, heard: false } }, codes);
       ask(records, { ...local, reinit: true }, codes);
+      const behind = { ...engine, slave: { ...engine.slave, busyMs: Number.POSITIVE_INFINITY } };
+      if (engine.slave.io === 'running') ask(records, { ...local, engine: behind }, codes);
     }
     return [...codes];
   }
@@ -101,7 +105,7 @@ export function createMind({ guards, strays }: MindOptions): Mind {
     },
     remember(s, member, code, outcome, result = 0) {
       const m = f.at(member);
-      const key = (memoryBits(s, m) << 9) | (code << 4) | (OUTCOMES.indexOf(outcome) << 2) | result;
+      const key = (memoryBits(s, m) << 10) | (code << 4) | (OUTCOMES.indexOf(outcome) << 2) | result;
       let bits = remembered[key]!;
       if (bits < 0) {
         const step = stepOf.get(code)!;
@@ -160,7 +164,7 @@ function situation(s: f.State, member: number): number {
     ((candidateReached(s, m, o) ? 1 : 0) << 22);
   // The position itself is only passed on.
   const memory = memoryBits(s, m);
-  return low | (((memory & 7) | ((memory >> 5) << 3)) << 23);
+  return ((low | (((memory & 7) | ((memory >> 5) << 3)) << 23)) >>> 0) + s[m + f.UNSYNCED]! * 2 ** 32;
 }
 
 const candidateReached = (s: f.State, m: number, o: number): boolean =>
@@ -231,7 +235,7 @@ function recordsOf(s: f.State, member: number): Records {
   };
 }
 
-function localOf(s: f.State, member: number): Local {
+function localOf(s: f.State, member: number, seesUnsynced: boolean): Local {
   const m = f.at(member);
   const o = f.at(1 - member);
   const running: RunningEngine = {
@@ -249,6 +253,8 @@ function localOf(s: f.State, member: number): Local {
       sql: s[m + f.SQL] === 1 ? 'running' : 'stopped',
       drained: s[m + f.DRAINED] === 1,
       lagSeconds: 0,
+      busyMs: 0,
+      unsynced: seesUnsynced && s[m + f.UNSYNCED] === 1,
       broken: undefined,
     },
     relayUnapplied: s[m + f.DRAINED] === 0 && s[m + f.SQL] === 0,

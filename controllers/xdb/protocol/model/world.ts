@@ -15,6 +15,14 @@ export interface WorldGuards {
   skipSlaveStart: boolean;
   /** The relay log is fsynced before an acknowledgement (RELAYLOSS). */
   syncRelayLog: boolean;
+  /** J3: "ready" is taken back, and that is confirmed, before the relay log is not synced any more. */
+  unreadyBeforeUnsynced: boolean;
+  /** J3: then the record is read once more: it does not name this member. */
+  unnamedBeforeUnsynced: boolean;
+  /** J3: it is synced again before "ready". */
+  syncedBeforeReady: boolean;
+  /** J3: with what was received before. */
+  syncsWhatIsThere: boolean;
   /** A2: only the sidecar starts the engine, and a command ends with the instance that it was for (SUPERV). */
   onlySidecarStarts: boolean;
 }
@@ -24,6 +32,10 @@ export const WORLD_GUARDS: WorldGuards = {
   sigkill: true,
   skipSlaveStart: true,
   syncRelayLog: true,
+  unreadyBeforeUnsynced: true,
+  unnamedBeforeUnsynced: true,
+  syncedBeforeReady: true,
+  syncsWhatIsThere: true,
   onlySidecarStarts: true,
 };
 
@@ -63,7 +75,7 @@ export function createWorld(options: WorldOptions): World {
   const guards: Guards = { ...GUARDS, ...options.guards };
   const world: WorldGuards = { ...WORLD_GUARDS, ...options.worldGuards };
   const strays = options.strays !== undefined || !guards.adopt;
-  const mind = createMind({ guards, strays: strays && options.strays !== 'start_slave' });
+  const mind = createMind({ guards, strays: strays && options.strays !== 'start_slave', seesUnsynced: world.syncedBeforeReady });
   const keepStaleReady = !guards.readyInEpoch;
   const t = f.newState();
   let from: f.State;
@@ -93,6 +105,7 @@ export function createWorld(options: WorldOptions): World {
     if (t[m + f.DRAINED] === 1 || t[m + f.LEN] === 0) return;
     f.cut(t, m, t[m + f.LEN]! - 1);
     t[m + f.DRAINED] = 1;
+    t[m + f.SOFT] = 0;
   };
   const die = (member: number): void => {
     const m = f.at(member);
@@ -116,6 +129,7 @@ export function createWorld(options: WorldOptions): World {
     t[m + f.GEN_OK] = 0;
     t[m + f.VIEW] = t[m + f.VIEW]! & ~f.VIEW_GEN_OK;
     t[m + f.DRAINED] = 1;
+    t[m + f.SOFT] = 0;
     t[m + f.WAS_MASTER] = 0;
     const requests = t[o + f.REQUESTS]!;
     // Written with the generation of that moment; one that names data that are gone is of no use.
@@ -296,6 +310,7 @@ export function createWorld(options: WorldOptions): World {
       t[m + f.LOG + length] = from[o + f.LOG + length]!;
       t[m + f.LEN] = length + 1;
       t[m + f.DRAINED] = 0;
+      t[m + f.SOFT] = from[m + f.UNSYNCED]!;
       t[o + f.ACK_IN] = length + 1;
       emit('receives a transaction, its acknowledgement is on its way', member);
     }
@@ -335,6 +350,12 @@ export function createWorld(options: WorldOptions): World {
       die(member);
       emit('ENGINE OR HOST CRASHES', member, true);
     }
+    if (from[m + f.SOFT] === 1) {
+      begin();
+      die(member);
+      loseUndrained(m);
+      emit('HOST CRASHES, what was not synced is gone', member, true);
+    }
     if (options.diskLoss === true && from[m + f.HAS_DATA] === 1) {
       begin();
       wipe(member);
@@ -350,10 +371,13 @@ export function createWorld(options: WorldOptions): World {
       } else if (from[m + f.STRAY] === 2) {
         t[m + f.READ_ONLY] = 0;
         emit('a stray command: read-only off', member);
-      } else {
+      } else if (from[m + f.STRAY] === 3) {
         t[m + f.IO] = 1;
         t[m + f.SQL] = 1;
         emit('a stray command: START SLAVE', member);
+      } else {
+        t[m + f.UNSYNCED] = 1;
+        emit('a stray command: no sync of the relay log', member);
       }
     }
     if (!world.onlySidecarStarts && from[m + f.ENGINE] === 0 && from[m + f.HAS_DATA] === 1) {
@@ -482,6 +506,15 @@ export function createWorld(options: WorldOptions): World {
         die(member);
         emit(world.sigkill ? 'kills its engine' : 'ends its engine by SIGTERM', member);
         return;
+      case c.CATCH_UP:
+        catchUp(member, m);
+        return;
+      case c.SYNC_RELAY:
+        t[m + f.UNSYNCED] = 0;
+        if (world.syncsWhatIsThere) t[m + f.SOFT] = 0;
+        mind.remember(t, member, code, 'done');
+        emit('syncs its relay log again', member);
+        return;
       case c.SAMPLE:
         mind.remember(t, member, code, 'done', from[m + f.LEN]!);
         emit('samples its position', member);
@@ -542,6 +575,23 @@ export function createWorld(options: WorldOptions): World {
     }
   };
 
+  /** "Ready" is taken back; only who heard that goes on. */
+  const catchUp = (member: number, m: number): void => {
+    begin();
+    if (world.unreadyBeforeUnsynced) {
+      dataChanged(member);
+      t[m + f.READY] = 0;
+      t[m + f.BOOT] = 1;
+    }
+    t[m + f.DOING] = world.unnamedBeforeUnsynced ? c.READ_AGAIN : c.UNSYNC;
+    emit('data: not ready, it wants to catch up', member);
+    if (options.promptPublications === true) return;
+    begin();
+    mind.remember(t, member, c.CATCH_UP, 'unknown');
+    t[m + f.PUBLISHING] = t[m + f.PUBLISHING]! | c.PUB_BOOT;
+    emit('sends data: not ready, and hears nothing', member);
+  };
+
   /** A step that was decided at some time is done now. */
   const perform = (member: number, m: number, code: number): void => {
     const running = from[m + f.ENGINE] === 1;
@@ -565,6 +615,21 @@ export function createWorld(options: WorldOptions): World {
       emit(label, member);
     };
     switch (code) {
+      case c.READ_AGAIN: {
+        const named = from[f.LEADER] === member || from[f.SYNC] === 1 || from[f.CAND] === 1;
+        begin();
+        t[m + f.DOING] = named ? 0 : c.UNSYNC;
+        if (named) mind.remember(t, member, c.CATCH_UP, 'failed');
+        emit(named ? 'reads that the record names it' : 'reads that the record does not name it', member);
+        return;
+      }
+      case c.UNSYNC:
+        begin();
+        t[m + f.DOING] = 0;
+        t[m + f.UNSYNCED] = 1;
+        mind.remember(t, member, c.CATCH_UP, 'done');
+        emit('no sync of the relay log from here on', member);
+        return;
       case c.START_MASTER:
       case c.START_PLAIN: {
         if (from[m + f.HAS_DATA] === 0 && guards.generation && guards.generationAgain) {
@@ -730,7 +795,7 @@ function extendedBy(s: f.State, m: number, o: number): boolean {
   return author(s[m + f.LOG + length - 1]!) === author(s[o + f.LOG + length - 1]!);
 }
 
-const STRAY_OF: Readonly<Record<number, number>> = { [c.ASYNC]: 1, [c.WRITABLE]: 2, [c.FOLLOW]: 3 };
+const STRAY_OF: Readonly<Record<number, number>> = { [c.ASYNC]: 1, [c.WRITABLE]: 2, [c.FOLLOW]: 3, [c.UNSYNC]: 4 };
 
 const NAMES: Readonly<Record<number, string>> = {
   [c.START_MASTER]: 'starts its engine, semi-sync on',
