@@ -12,6 +12,7 @@ import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCom
 import { requireTokens } from '#api/auth.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { containerRoutes } from '#api/routes/containers.ts';
+import { dbBackupRoutes } from '#api/routes/db-backups.ts';
 import { dbChangeRoutes } from '#api/routes/db-changes.ts';
 import { dbUserRoutes } from '#api/routes/db-users.ts';
 import { dbRoutes } from '#api/routes/dbs.ts';
@@ -98,6 +99,7 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
   await root.register(dbRoutes, deps);
   await root.register(dbChangeRoutes, deps);
   await root.register(dbUserRoutes, deps);
+  await root.register(dbBackupRoutes, deps);
 }
 
 function asAppError(error: FastifyError): AppError {

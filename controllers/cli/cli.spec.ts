@@ -250,12 +250,125 @@ describe('help', () => {
   });
 });
 
+describe('backups of databases', () => {
+  const backup = (change: object = {}) => ({
+    id: '20260801-021500-3f9c',
+    state: 'done',
+    by: 'user',
+    at: '2026-08-01T02:15:00.000Z',
+    bytes: 2048,
+    store: 'volume',
+    member: 'adb-2',
+    verify: null,
+    sentence: 'the backup is on the volume of adb-2',
+    ...change,
+  });
+  const at = '/v1/dbs/adb/backups/20260801-021500-3f9c';
+
+  it('one is followed until it is made; one that failed ends with why', async () => {
+    const asked = backup({ state: 'asked', sentence: 'it is asked for' });
+    const good = await apiOf({
+      'POST /v1/dbs/adb/backups': { status: 202, body: asked },
+      [`GET ${at}`]: [{ body: backup({ state: 'running', sentence: 'adb-2 makes it' }) }, { body: backup() }],
+    });
+    expect(await cli('db backup create adb', { env: good.env })).toEqual({
+      exit: 0,
+      stdout: 'the backup is on the volume of adb-2\n',
+      stderr: '20260801-021500-3f9c: adb-2 makes it\n',
+    });
+    const bad = await apiOf({
+      'POST /v1/dbs/adb/backups': { status: 202, body: asked },
+      [`GET ${at}`]: { body: backup({ state: 'failed', sentence: 'the backup failed: the disk is full' }) },
+    });
+    expect(await cli('db backup create adb', { env: bad.env })).toMatchObject({
+      exit: 1,
+      stderr: expect.stringContaining('the disk is full'),
+    });
+    expect(await cli('db backup create adb --no-wait', { env: bad.env })).toMatchObject({ exit: 0, stdout: 'it is asked for\n' });
+  });
+
+  it('one that is damaged ends with 1, in words and in JSON', async () => {
+    const verify = { state: 'done', ok: false, time: 't', sentence: 'adb.t has 3 rows instead of 4' };
+    const { env, asked } = await apiOf({
+      'POST /v1/dbs/adb/verify': { status: 202, body: backup() },
+      [`GET ${at}`]: { body: backup({ verify, sentence: 'the backup is damaged: adb.t has 3 rows instead of 4' }) },
+    });
+    expect(await cli('db backup verify adb', { env })).toMatchObject({
+      exit: 1,
+      stdout: '',
+      stderr: expect.stringContaining('3 rows instead'),
+    });
+    expect(asked[0]?.body).toEqual({});
+    const json = await cli('db backup verify adb 20260801-021500-3f9c --json', { env });
+    expect(JSON.parse(json.stdout).error.message).toContain('is damaged');
+    expect(asked.findLast(({ method }) => method === 'POST')?.body).toEqual({ backup: '20260801-021500-3f9c' });
+  });
+
+  it('are listed with the times that can be restored', async () => {
+    const { env } = await apiOf({
+      'GET /v1/dbs/adb/backups': {
+        body: {
+          name: 'adb',
+          plan: { store: 'volume', schedule: '15 2 * * *', keep: 7, verify: null },
+          backups: [backup({ verify: { state: 'done', ok: true, time: 't', sentence: 's' } })],
+          windows: [{ from: '2026-08-01T02:15:00Z', to: '2026-08-03T10:00:00Z', store: 'volume' }],
+          note: '',
+        },
+      },
+    });
+    const { stdout } = await cli('db backup list adb', { env });
+    expect(stdout).toContain('plan      to volume, at "15 2 * * *" (UTC), 7 are kept');
+    expect(stdout).toContain('restore   any second from 2026-08-01T02:15:00Z to 2026-08-03T10:00:00Z');
+    expect(stdout).toMatch(/20260801-021500-3f9c +done +2026-08-01T02:15:00.000Z +2 KiB +user +volume of adb-2 +sound/);
+  });
+
+  it('are deleted once somebody has said yes', async () => {
+    const { env, asked } = await apiOf({ [`DELETE ${at}`]: { status: 202, body: { sentence: 'it is to be deleted' } } });
+    expect((await cli('db backup delete adb 20260801-021500-3f9c', { env })).exit).toBe(2);
+    expect(asked).toEqual([]);
+    const { exit, stdout } = await cli('db backup delete adb 20260801-021500-3f9c --yes', { env });
+    expect({ exit, stdout }).toEqual({ exit: 0, stdout: 'the backup 20260801-021500-3f9c of adb is deleted\n' });
+  });
+
+  it('go where a file says, so that no secret stands on a command line', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'cli-'));
+    try {
+      const file = join(folder, 'store');
+      await writeFile(file, 's3://AK:very-secret@store.example/b\n');
+      const { env, asked } = await apiOf({
+        'PATCH /v1/dbs/adb/backup-plan': { body: { sentence: 'backups of adb go to s3://store.example/b' } },
+      });
+      const ran = await cli(
+        ['db', 'backup', 'set', 'adb', '--to', `@${file}`, '--schedule', '15 2 * * *', '--keep', '3', '--verify', 'none'],
+        { env },
+      );
+      expect(asked[0]?.body).toEqual({ store: 's3://AK:very-secret@store.example/b', schedule: '15 2 * * *', keep: 3, verify: '' });
+      expect(JSON.stringify(ran)).not.toContain('very-secret');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('are restored to another name, at a moment that was', async () => {
+    const { env, asked } = await apiOf({
+      'POST /v1/dbs/adb/restore': { status: 202, body: { name: 'new', sentence: 'new is restored from adb', warning: 'a gap' } },
+      'GET /v1/dbs/new': { body: dbView({ name: 'new' }) },
+    });
+    const ran = await cli('db restore new --from adb --at 2026-08-01T12:00:00+02:00 --memory 2 --opt role=single', { env });
+    expect(ran).toMatchObject({ exit: 0, stderr: expect.stringMatching(/new is restored from adb\n.*warning: a gap/s) });
+    expect(asked[0]?.body).toEqual({ name: 'new', at: '2026-08-01T10:00:00.000Z', memoryBytes: 2 * 2 ** 30, options: { role: 'single' } });
+    expect((await cli('db restore new', { env })).stderr).toContain('--from');
+    expect((await cli('db restore new --from adb --at yesterday', { env })).exit).toBe(2);
+    expect((await cli('db restore new --from adb --at -1h --backup x', { env })).exit).toBe(2);
+  });
+});
+
 describe('what the interface names', () => {
   const NAMED = {
     xcaas:
       'join-token status doctor nodes events version upgrade stop backup recover token:create token:list token:revoke node:drain node:undrain node:remove node:label',
     lb: 'create add_container remove_container add_service remove_service list status peers logs destroy listener:add listener:remove rule:add rule:list rule:remove cert:add cert:list cert:remove set',
-    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup restore replica upgrade user:add user:list user:rotate user:drop database:add database:list database:drop param:list param:set undestroy',
+    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup:create backup:list backup:verify backup:delete backup:set backup:kept restore replica upgrade user:add user:list user:rotate user:drop database:add database:list database:drop param:list param:set undestroy',
     cache: 'create list status url switchover failover scale events connect backup destroy',
     fs: 'create list status url ls put get mkdir rm cat stat decommission balance failover events destroy',
   };
@@ -277,7 +390,6 @@ describe('what the interface names', () => {
     'backup restore /tmp/x',
     'recover',
     'db upgrade shop',
-    'db backup create shop',
     'cache create -d xcache --memory 4 --mode cluster --opt engine=valkey c',
     'cache scale c --shards 3',
     'fs create -d hdfs --datanodes 3 --yarn --hbase data',

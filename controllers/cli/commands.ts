@@ -1,5 +1,6 @@
 import type { Command } from '#cli/command.ts';
 import { dbCommands } from '#cli/commands/db.ts';
+import { dbBackupCommands } from '#cli/commands/db-backups.ts';
 import { dbChangeCommands } from '#cli/commands/db-changes.ts';
 import { dbConnectCommands } from '#cli/commands/db-connect.ts';
 import { dbUserCommands } from '#cli/commands/db-users.ts';
@@ -16,6 +17,7 @@ export const COMMANDS: readonly Command[] = [
   ...dbChangeCommands,
   ...dbConnectCommands,
   ...dbUserCommands,
+  ...dbBackupCommands,
   ...demoCommands,
   ...notBuiltCommands,
 ];

@@ -28,6 +28,27 @@ export function parseSeconds(text: string, what: string): number {
 }
 
 /**
+ * A moment that was: RFC 3339, `HH:MM` or `HH:MM:SS` for the last such time of the day in UTC, or `-30m` from now.
+ *
+ * @returns RFC 3339 in UTC
+ * @throws AppError `usage` naming the option
+ */
+export function parsePast(text: string | undefined, what: string, now: Date = new Date()): string | undefined {
+  if (text === undefined) return undefined;
+  if (text.startsWith('-')) return new Date(now.getTime() - parseSeconds(text.slice(1), what) * 1000).toISOString();
+  const clock = /^([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?$/.exec(text);
+  if (clock !== null) {
+    const [hour, minute, second] = [Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0)];
+    const today = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate(), hour, minute, second);
+    return new Date(today <= now.getTime() ? today : today - 86_400_000).toISOString();
+  }
+  // Without a zone it would be taken for the zone of whoever types.
+  if (/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/.test(text) && !Number.isNaN(Date.parse(text)))
+    return new Date(text).toISOString();
+  throw new AppError('usage', `${what} takes a time such as 2026-01-31T03:00:00Z, 03:00:00 (UTC) or -30m, not "${text.slice(0, 40)}"`);
+}
+
+/**
  * A moment to come: RFC 3339, `HH:MM` for the next such time of the day in UTC, or `+30m` from now.
  *
  * @returns RFC 3339 in UTC

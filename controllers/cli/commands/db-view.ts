@@ -18,6 +18,23 @@ const Member = z.looseObject({
   changing: z.boolean().default(false),
   disk: z.object({ usedBytes: z.number(), totalBytes: z.number(), state: z.string() }).nullable().default(null),
 });
+const Backup = z.looseObject({
+  store: z.string(),
+  schedule: z.string().nullable(),
+  backups: z.number(),
+  newest: z
+    .looseObject({ id: z.string(), finished: z.string().nullable(), bytes: z.number(), verified: z.boolean().nullable() })
+    .nullable(),
+  failed: z.string().nullable(),
+  archive: z.looseObject({ active: z.boolean(), sentence: z.string(), time: z.string().nullable() }).nullable(),
+});
+const Follows = z.looseObject({
+  host: z.string(),
+  port: z.number(),
+  database: z.string().nullable(),
+  tls: z.boolean(),
+  lagSeconds: z.number().nullable(),
+});
 export const DbView = z.looseObject({
   name: z.string(),
   status: z.string(),
@@ -37,6 +54,8 @@ export const DbView = z.looseObject({
   }),
   members: z.array(Member),
   next: z.array(z.string()),
+  backup: Backup.optional(),
+  follows: Follows.nullable().optional(),
 });
 export type DbView = z.infer<typeof DbView>;
 
@@ -88,6 +107,11 @@ export async function waitGone(context: Context, name: string): Promise<void> {
   }
 }
 
+/** What a slave of another database follows. */
+export function masterOf({ database, host, port }: z.infer<typeof Follows>): string {
+  return database ?? `${host}:${port}`;
+}
+
 export function describeDb(db: DbView): string {
   const { endpoint } = db;
   const published = endpoint.published.map(({ host, hostPort, port }) => `${host}:${hostPort}→${port}`);
@@ -95,7 +119,9 @@ export function describeDb(db: DbView): string {
     `${db.name}  ${colourStatus(db.status)}  ${db.sentence}`,
     `endpoint   ${endpoint.host}:${endpoint.port} master  ${endpoint.host}:${endpoint.replicaPort} slave  (network ${endpoint.network})`,
     ...(published.length > 0 ? [`published  ${published.join('  ')}`] : []),
+    ...(db.follows == null ? [] : [`follows    ${masterOf(db.follows)}${db.follows.tls ? '  (encrypted)' : ''}`]),
     `engine     ${db.flavor} ${db.version}`.trimEnd(),
+    ...(db.backup === undefined ? [] : [`backup     ${describeBackup(db.backup)}`]),
     ...(db.next.length > 0 ? [`next       ${db.next.join(' · ')}`] : []),
     '',
     table(
@@ -115,13 +141,26 @@ export function describeDb(db: DbView): string {
   ].join('\n');
 }
 
+function describeBackup({ store, schedule, newest, failed, archive }: NonNullable<DbView['backup']>): string {
+  const where = store === 'volume' ? '' : ` in ${store}`;
+  if (newest === null && failed === null) return `none${where}${schedule === null ? '' : `; they are made at "${schedule}"`}`;
+  const sound = newest?.verified === true ? ', verified' : newest?.verified === false ? ', DAMAGED' : '';
+  const made = newest === null ? 'none is complete' : `${newest.id} (${bytes(newest.bytes)}${sound})${where}`;
+  const archived =
+    archive?.active && archive.time !== null
+      ? `; archived up to ${archive.time}`
+      : `; not archived: ${archive?.sentence ?? 'no member says so'}`;
+  return `${made}${archived}${failed === null ? '' : `; the last one failed: ${failed}`}`;
+}
+
 /** Who follows whom, as a tree. */
 export function drawTopology(db: DbView): string {
   const say = (member: DbView['members'][number]) =>
     `${member.id}  ${member.role}${member.id === db.sync ? ' (holds everything)' : ''}  ${member.state}  on ${member.node || '?'} (${member.group || '?'}/${member.rack || '?'})${
       member.lagSeconds === null ? '' : `  ${member.lagSeconds} s behind`
     }${member.sentence === '' ? '' : `\n   ${member.sentence}`}`;
-  const leader = db.members.find((member) => member.role === 'master');
+  // A slave of another database has no master of its own.
+  const leader = db.members.find((member) => member.role === 'master') ?? (db.follows == null ? undefined : db.members[0]);
   const others = db.members.filter((member) => member !== leader);
   const lines = others.map((member, index) => {
     const [first = '', ...rest] = say(member).split('\n');

@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Command, type Context, flag, type Input, listOption, textArg, textOption } from '#cli/command.ts';
 import { DbView, dbPath, describeDb, drawTopology, Sentence, showWhenSettled, viewDb, waitGone } from '#cli/commands/db-view.ts';
 import { parsePairs, wholeNumber } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
+import { secretText } from '#cli/secret-text.ts';
 import { parseCpus, parseSize } from '#cli/sizes.ts';
-import { AppError, systemCode } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
 
 const Url = z.looseObject({ url: z.string(), ca: z.string().optional() });
 const Listed = DbView.pick({ name: true, status: true, sentence: true, flavor: true, master: true, sync: true, epoch: true });
@@ -26,7 +26,7 @@ export const dbCommands: readonly Command[] = [
       {
         flags: '--opt <key=value>',
         about:
-          'role=pair|single, engine=innodb, flavor=mariadb, param.NAME=VALUE, replace-after=SECONDS, or a label of hosts such as storage=ssd',
+          'role=pair|single|slave, master-url=mysql://USER:PASSWORD@HOST:PORT (or @FILE, or -), master-tls=preferred|required|off, engine=innodb, flavor=mariadb, param.NAME=VALUE, replace-after=SECONDS, or a label of hosts such as storage=ssd',
         repeat: true,
       },
       { flags: '--network <net>', about: 'the attachable overlay its clients are on', default: 'xcaas' },
@@ -151,10 +151,10 @@ export const dbCommands: readonly Command[] = [
     async run(context, input) {
       const name = textArg(input, 0);
       const [keepData, purge] = [flag(input, 'keepData'), flag(input, 'purge')];
-      const members = await membersOf(context, name, purge);
+      const { members, inside } = await contentOf(context, name, purge);
       await context.confirm(
         purge
-          ? `Remove ${name} with all its data, for good?`
+          ? `Remove ${name} with all its data${inside === 0 ? '' : ` and the ${inside} backups on its volumes`}, for good?`
           : `Remove ${name} with its ${members} members? Its data are kept for a while.`,
       );
       const path = dbPath(name, `?keepData=${keepData}&purge=${purge}`);
@@ -188,28 +188,14 @@ function nameOf(input: Input): string {
   return name;
 }
 
-/** What holds a password comes from a file (`@FILE`) or standard input (`-`) too: a command line is seen by everybody. */
-async function secretText(value: string): Promise<string> {
-  if (value === '-') {
-    const chunks: Buffer[] = [];
-    for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
-    return Buffer.concat(chunks).toString('utf8').trim();
-  }
-  if (!value.startsWith('@')) return value;
-  try {
-    return (await readFile(value.slice(1), 'utf8')).trim();
-  } catch (error) {
-    throw new AppError('usage', `${value.slice(1)} cannot be read: ${systemCode(error) ?? 'unknown'}`, { cause: error });
-  }
-}
-
 /** Of one that was destroyed already only the data are left: to be purged, it need not be seen. */
-async function membersOf(context: Context, name: string, purge: boolean): Promise<number> {
+async function contentOf(context: Context, name: string, purge: boolean): Promise<{ members: number; inside: number }> {
   try {
-    return (await viewDb(context, name)).members.length;
+    const { members, backup } = await viewDb(context, name);
+    return { members: members.length, inside: backup?.store === 'volume' ? backup.backups : 0 };
   } catch (error) {
     const kept = error instanceof AppError && error.code === 'not_found' && /was destroyed/.test(error.message);
-    if (purge && kept) return 0;
+    if (purge && kept) return { members: 0, inside: 0 };
     throw error;
   }
 }
