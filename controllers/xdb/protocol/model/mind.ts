@@ -45,9 +45,11 @@ export interface MindOptions {
   strays: boolean;
   /** J3: it is seen that the relay log is not synced, and changed before anybody counts on it. */
   seesUnsynced: boolean;
+  /** A slave may be behind its leader. */
+  fallsBehind: boolean;
 }
 
-export function createMind({ guards, strays, seesUnsynced }: MindOptions): Mind {
+export function createMind({ guards, strays, seesUnsynced, fallsBehind }: MindOptions): Mind {
   const decided = new Map<number, readonly number[]>();
   const remembered = new Int16Array(1 << 21).fill(-1);
   const stepOf = new Map<number, Step>();
@@ -88,7 +90,7 @@ export function createMind({ guards, strays, seesUnsynced }: MindOptions): Mind 
       ask(records, { ...local, leader: { dead: true, heard: false } }, codes);
       ask(records, { ...local, reinit: true }, codes);
       const behind = { ...engine, slave: { ...engine.slave, busyMs: Number.POSITIVE_INFINITY } };
-      if (engine.slave.io === 'running') ask(records, { ...local, engine: behind }, codes);
+      if (fallsBehind && engine.slave.io === 'running') ask(records, { ...local, engine: behind }, codes);
     }
     return [...codes];
   }

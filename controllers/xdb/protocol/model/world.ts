@@ -52,6 +52,8 @@ export interface WorldOptions {
   promptPublications?: boolean;
   /** Sidecars decide on records that they read at some time before they looked at their engines. */
   staleRecords?: boolean;
+  /** Slaves never fall behind. */
+  alwaysNear?: boolean;
   /** Steps that look only at their own engine may be late as well. */
   lateCommands?: boolean;
 }
@@ -75,7 +77,12 @@ export function createWorld(options: WorldOptions): World {
   const guards: Guards = { ...GUARDS, ...options.guards };
   const world: WorldGuards = { ...WORLD_GUARDS, ...options.worldGuards };
   const strays = options.strays !== undefined || !guards.adopt;
-  const mind = createMind({ guards, strays: strays && options.strays !== 'start_slave', seesUnsynced: world.syncedBeforeReady });
+  const mind = createMind({
+    guards,
+    strays: strays && options.strays !== 'start_slave',
+    seesUnsynced: world.syncedBeforeReady,
+    fallsBehind: options.alwaysNear !== true,
+  });
   const keepStaleReady = !guards.readyInEpoch;
   const t = f.newState();
   let from: f.State;
