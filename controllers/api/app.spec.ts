@@ -122,6 +122,7 @@ async function world(change: Partial<ApiDeps> = {}): Promise<World> {
       services: () => lbsInUse(createLbStore(consul)),
       events: createEvents({ consul, log }),
       poolKey: Buffer.alloc(32),
+      inspectMaster: () => Promise.reject(new AppError('unavailable', 'nobody is there')),
       image: async () => ({ id: `sha256:${'d'.repeat(64)}`, tags: [], sizeBytes: 1, labels: { 'xcaas.appliance': 'xdb' } }),
       caCert: () => 'PEM',
       markDirty: () => undefined,

@@ -28,6 +28,7 @@ import { ensureImage, findAppliance, resolveImage } from '#pool/images.ts';
 import { joinImages } from '#pool/join-images.ts';
 import { createObjectLoops, type ObjectLoops } from '#pool/object-loops.ts';
 import { reconcileDb, worthALook } from '#xdb/controller.ts';
+import { inspectUpstream } from '#xdb/engine/mariadb/upstream/inspect.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { dbsInUse } from '#xdb/operations/in-use.ts';
 import { createDbStore } from '#xdb/store.ts';
@@ -82,6 +83,7 @@ async function main(): Promise<void> {
   const db: DbDeps = {
     ...lb,
     store: dbStore,
+    inspectMaster: (master) => inspectUpstream({ ...master, caFile: undefined }),
     caCert: () => tls.current().ca,
     async image(ref) {
       // The host that leads first: it has the built-in one.

@@ -106,7 +106,9 @@ export async function observe(deps: ObserveDeps, records: DbRecords): Promise<Om
       ];
     }),
   );
-  return { ...world, secrets };
+  const ours = spec.value.role === 'slave' ? spec.value.upstream?.ours : undefined;
+  const theirs = ours === undefined ? undefined : await deps.store.syncs.get(dbKeys(ours).sync);
+  return { ...world, secrets, upstreamLeader: theirs?.value.leader.id };
 }
 
 /** The secret files of a member; undefined while its certificate has to be made first. */

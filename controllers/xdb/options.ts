@@ -9,6 +9,8 @@ export interface DbOptions {
   flavor: DbSpec['flavor'] | undefined;
   /** As the user wrote it; it holds a password. */
   masterUrl: string | undefined;
+  /** Whether the connection to it is encrypted: if it can be, or else not at all. */
+  masterTls: 'preferred' | 'required' | 'off' | undefined;
   /** Engine labels that a host must have. */
   labels: Record<string, string>;
   parameters: Record<string, string>;
@@ -17,11 +19,13 @@ export interface DbOptions {
 }
 
 const ROLES: readonly DbSpec['role'][] = ['pair', 'single', 'slave'];
+const TLS = ['preferred', 'required', 'off'] as const;
 const KNOWN = [
   'engine=innodb',
   'flavor=mariadb',
   'role=pair|single|slave',
   'master-url=mysql://USER:PASSWORD@HOST:PORT',
+  'master-tls=preferred|required|off',
   'param.NAME=VALUE',
   'replace-after=SECONDS',
 ];
@@ -38,6 +42,7 @@ export function readOptions(given: Readonly<Record<string, string>>, hosts: read
     role: undefined,
     flavor: undefined,
     masterUrl: undefined,
+    masterTls: undefined,
     labels: {},
     parameters: {},
     replaceAfter: undefined,
@@ -59,6 +64,11 @@ export function readOptions(given: Readonly<Record<string, string>>, hosts: read
       case 'master-url':
         options.masterUrl = value;
         break;
+      case 'master-tls':
+        options.masterTls = TLS.find((word) => word === value);
+        if (options.masterTls === undefined)
+          throw new AppError('invalid', `master-tls=${value.slice(0, 40)} is not known`, { hint: `use one of ${TLS.join(', ')}` });
+        break;
       case 'replace-after':
         options.replaceAfter = seconds(value);
         break;
@@ -67,7 +77,7 @@ export function readOptions(given: Readonly<Record<string, string>>, hosts: read
         else options.labels[readLabel(key, value, hosts)] = value;
     }
   }
-  if (options.masterUrl !== undefined && options.role !== 'slave')
+  if ((options.masterUrl ?? options.masterTls) !== undefined && options.role !== 'slave')
     throw new AppError('usage', 'master-url is for a slave of another database', { hint: 'add --opt role=slave' });
   if (options.role === 'slave' && options.masterUrl === undefined)
     throw new AppError('usage', 'role=slave needs the master it follows', {

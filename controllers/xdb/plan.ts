@@ -47,7 +47,12 @@ function planPlace(spec: DbSpec, observed: Observed): Step | undefined {
   const placed = full.filter((member) => !missing.includes(member));
   const reason = missing.length === 1 ? `${missing[0]} has no host yet` : `${missing.join(' and ')} have no host yet`;
   const everywhere = { says: 'of the pool', hosts: observed.hosts.map((host) => host.spec.id) };
-  if (placed.length === 0) return { do: 'place', members: missing, tiers: [everywhere], reason };
+  if (placed.length === 0) {
+    // A slave of one of our databases is apart from its master.
+    const { upstreamLeader } = observed;
+    const apart = upstreamLeader === undefined ? [] : tiersApartFrom([upstreamLeader], observed, []);
+    return { do: 'place', members: missing, tiers: [...apart.map(({ says, hosts }) => ({ says, hosts })), everywhere], reason };
+  }
   const leader = observed.sync?.leader.id;
   const beside = leader !== undefined && placed.includes(leader) ? [leader] : placed;
   const gone = placed.filter((member) => !answers(hostOf(member, observed), observed));

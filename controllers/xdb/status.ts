@@ -82,7 +82,9 @@ function slaveOf(spec: DbSpec, upstream: NonNullable<DbSpec['upstream']>, observ
   const follows = `${leader} on ${hostOf(leader, observed)?.spec.name ?? 'a host that left the pool'} follows ${master}${behind}`;
   const amiss = [
     ...(said.state === 'running' ? [] : [{ sentence: said.sentence, next: [`db topology ${name}`, `db logs ${name}`] }]),
-    ...(said.state === 'running' && (said.lagSeconds ?? 0) > FAR_BEHIND_SECONDS ? [{ sentence: follows, next: [`db topology ${name}`] }] : []),
+    ...(said.state === 'running' && (said.lagSeconds ?? 0) > FAR_BEHIND_SECONDS
+      ? [{ sentence: follows, next: [`db topology ${name}`] }]
+      : []),
     ...beside(leader, observed),
     ...diskAlarms(spec, observed),
     ...(observed.refused === undefined ? [] : [{ sentence: observed.refused.message, next: [`db events ${name}`] }]),
@@ -104,7 +106,9 @@ function beside(leader: string, observed: Observed): { sentence: string; next: s
   const { upstreamLeader } = observed;
   const mine = hostOf(leader, observed);
   if (upstreamLeader === undefined || mine === undefined || hostOf(upstreamLeader, observed)?.spec.id !== mine.spec.id) return [];
-  return [{ sentence: `${leader} and its master ${upstreamLeader} share host ${mine.spec.name}`, next: ['xcaas nodes', 'xcaas join-token'] }];
+  return [
+    { sentence: `${leader} and its master ${upstreamLeader} share host ${mine.spec.name}`, next: ['xcaas nodes', 'xcaas join-token'] },
+  ];
 }
 
 function diskAlarms({ name }: DbSpec, observed: Observed): { sentence: string; next: string[] }[] {

@@ -36,6 +36,8 @@ interface WorldOptions {
   services?: ServiceInUse[];
   volumes?: VolumeReport[];
   images?: ImageReport[];
+  /** What an outside server says of itself; nobody answers if not given. */
+  master?: DbDeps['inspectMaster'];
   /** What sidecars answer; `{}` if not given. */
   admin?: (request: Asked & { body: unknown }) => unknown;
 }
@@ -72,6 +74,7 @@ export async function operationsWorld(change: WorldOptions = {}) {
     events: createEvents({ consul, log }),
     services: async () => [...(change.services ?? []), ...(await dbsInUse(store))],
     image: (ref) => findAppliance({ agent: () => agent as AgentClient }, { ref: ref ?? 'xcaas/xdb:1', appliance: 'xdb', hosts }),
+    inspectMaster: change.master ?? (() => Promise.reject(new AppError('unavailable', 'nobody is there'))),
     poolKey: Buffer.alloc(32, 1),
     caCert: () => 'CA',
     markDirty: () => undefined,

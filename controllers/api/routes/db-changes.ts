@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { cutoverDb } from '#xdb/operations/cutover.ts';
 import { pauseDb, reinitMember, resizeDb, restartDb, resumeDb } from '#xdb/operations/maintain.ts';
 import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
 import { listParameters, setParameters } from '#xdb/operations/parameters.ts';
@@ -36,6 +37,16 @@ export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Prom
     '/v1/dbs/:name/moves/:id',
     { schema: { tags, summary: 'How far a change of the master has come', params: MoveParams } },
     (request) => readMove(deps.db, request.params.name, request.params.id),
+  );
+
+  const CutoverBody = z.object({ masterLost: z.boolean().optional() });
+  app.post(
+    '/v1/dbs/:name/cutover',
+    { schema: { tags, summary: 'End the following of another database', params: Name, body: CutoverBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return cutoverDb(deps.db, request.params.name, request.body);
+    },
   );
 
   const RestartBody = z.object({ member: z.string().max(100).optional() });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Command, type Context, flag, listArg, textArg, textOption } from '#cli/command.ts';
-import { type DbView, dbPath, describeDb, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
+import { type DbView, dbPath, describeDb, masterOf, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
 import { parsePairs } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
 import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';
@@ -57,6 +57,28 @@ export const dbChangeCommands: readonly Command[] = [
       const { sync } = await viewDb(context, name);
       await context.confirm(`Let ${sync ?? 'the slave'} take over ${name} now?`);
       await showMove(context, name, Order.parse(await context.api.post(dbPath(name, '/failover'))));
+    },
+  },
+  {
+    path: ['db', 'cutover'],
+    summary: 'let a slave of another database take writes itself; it has everything its master had, and becomes a pair',
+    args: ['<name>'],
+    options: [
+      { flags: '--master-lost', about: 'the master is gone for good: what was received is all there is' },
+      { flags: '--yes', about: 'do not ask' },
+    ],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const masterLost = flag(input, 'masterLost');
+      const { follows } = await viewDb(context, name);
+      const master = follows == null ? 'another database' : masterOf(follows);
+      await context.confirm(`Let ${name} end following ${master} and take writes itself?`);
+      const done = Sentence.extend({ warning: z.string().optional() }).parse(
+        await context.api.post(dbPath(name, '/cutover'), { masterLost }),
+      );
+      if (done.warning !== undefined) context.out.note(done.warning);
+      await showWhenSettled(context, name);
     },
   },
   {

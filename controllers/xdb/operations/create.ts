@@ -9,6 +9,7 @@ import { refuseTakenName, refuseTakenPorts } from '#pool/services.ts';
 import { newCredentials, sealCredentials } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { keptSentence } from '#xdb/operations/destroy.ts';
+import { beginAsSlave, masterOf, upstreamOf } from '#xdb/operations/follow.ts';
 import { type DbOptions, readOptions } from '#xdb/options.ts';
 import { validateParameters } from '#xdb/parameters.ts';
 import type { Credentials, DbSpec } from '#xdb/schema.ts';
@@ -28,9 +29,14 @@ export interface CreateDbRequest {
 }
 
 /** What a database begins with that is not empty: the data of another one, and what belongs to them. */
-export interface Beginning extends Required<Pick<DbSpec, 'database' | 'user'>> {
-  origin: NonNullable<DbSpec['origin']>;
-  secrets: Pick<Credentials, 'users' | 'origin'>;
+export interface Beginning {
+  database?: string | undefined;
+  user?: string | undefined;
+  origin?: DbSpec['origin'];
+  upstream?: DbSpec['upstream'];
+  secrets: Partial<Pick<Credentials, 'users' | 'origin' | 'upstream'>>;
+  /** Done when nothing speaks against it any more, before its records are written. */
+  before?(): Promise<void>;
 }
 
 /**
@@ -40,14 +46,12 @@ export interface Beginning extends Required<Pick<DbSpec, 'database' | 'user'>> {
  * @throws AppError `invalid`, `usage`; `conflict` showing the difference when the name is taken; `no_host` naming the demand that leaves none;
  * `not_found` for an image or network; `port_taken`; `not_implemented`
  */
-export async function createDb(deps: DbDeps, request: CreateDbRequest, beginning?: Beginning): Promise<DbSpec> {
+export async function createDb(deps: DbDeps, request: CreateDbRequest, given?: Beginning): Promise<DbSpec> {
   const { store, now } = deps;
   const shown = JSON.stringify(request.name.slice(0, 60));
   const name = validate(serviceName, request.name, `the name ${shown}`, 'choose a name such as adb or shop-1');
   const hosts = await deps.hosts();
   const options = readOptions(request.options ?? {}, hosts);
-  if (options.role === 'slave')
-    throw new AppError('not_implemented', 'role=slave is not built yet', { hint: 'role=pair and role=single are' });
   const fields = {
     name,
     role: options.role,
@@ -61,26 +65,35 @@ export async function createDb(deps: DbDeps, request: CreateDbRequest, beginning
     labels: options.labels,
     parameters: validateParameters(options.parameters, { memoryBytes: request.memoryBytes ?? DEFAULTS.memoryBytes }),
     replaceAfterSeconds: options.replaceAfter,
-    origin: beginning?.origin,
-    database: beginning?.database,
-    user: beginning?.user,
+    ...{ origin: given?.origin, database: given?.database, user: given?.user },
   };
-  const draft = newSpec(fields);
+  const draft = newSpec({ ...fields, ...(await upstreamAsked(deps, options)) });
   const present = await store.specs.get(dbKeys(name).spec, { consistent: true });
   if (present !== undefined) return existing(present.value, draft, request, options);
 
+  const network = draft.network;
+  const beginning = options.role === 'slave' ? await beginAsSlave(deps, name, network, options) : given;
   const services = await deps.services();
   refuseTakenName({ kind: 'db', name }, services);
   refuseTakenPorts({ kind: 'db', name, hostPorts: draft.publish.map(({ hostPort }) => hostPort) }, services);
   const { id: imageId } = await deps.image(request.image);
-  const spec = newSpec({ ...fields, imageId, created: now().toISOString() });
+  const begins = { upstream: beginning?.upstream, database: beginning?.database, user: beginning?.user };
+  const spec = newSpec({ ...fields, ...begins, imageId, created: now().toISOString() });
   await refuseUnfitNetwork(deps, spec.network);
   await refuseNoRoom(deps, spec);
   await refuseLeftData(deps, spec);
+  await beginning?.before?.();
   if (!(await write(deps, spec, beginning?.secrets))) return existing((await store.spec(name)).value, draft, request, options);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'created', sentence: `${name} is to be made` });
   deps.markDirty(name);
   return spec;
+}
+
+/** Which master a request means; it is not asked anything: of a database that exists it may be gone. */
+async function upstreamAsked(deps: DbDeps, options: DbOptions): Promise<Pick<DbSpec, 'upstream'>> {
+  if (options.masterUrl === undefined) return {};
+  const { url, ours } = await masterOf(deps, options);
+  return { upstream: upstreamOf(url, ours) };
 }
 
 /** All records at once, or none: members of a database without credentials, or without the right to make its data, would be stuck. */
@@ -151,7 +164,7 @@ function existing(present: DbSpec, asked: DbSpec, request: CreateDbRequest, opti
     labels: Object.keys(options.labels).length === 0 ? present.labels : asked.labels,
     parameters: named('param.') ? asked.parameters : present.parameters,
     replaceAfterSeconds: options.replaceAfter ?? present.replaceAfterSeconds,
-    upstream: present.upstream,
+    upstream: options.masterUrl === undefined ? present.upstream : asked.upstream,
   };
   const rows = difference(present, compare);
   if (rows.length === 0) return present;

@@ -2,6 +2,7 @@ import { AppError } from '#core/errors.ts';
 import { VOLUME } from '#xdb/backup/service/place.ts';
 import { restoredNow } from '#xdb/operations/backups.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
+import { beginFollowingAgain, endFollowing } from '#xdb/operations/follow.ts';
 import { goesAt } from '#xdb/plan/destroyed.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { DB_PREFIX, dbKeys } from '#xdb/store.ts';
@@ -38,6 +39,7 @@ export async function destroyDb(
     const before = present.destroyed;
     return { ...present, destroyed: { time: before?.time ?? time, keepData: keepData || (!purge && (before?.keepData ?? false)), purge } };
   });
+  if (spec !== undefined) await endFollowing(deps, spec);
   const what = purge ? 'with its data' : keepData ? 'its data are kept' : 'its data are kept for a while';
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'destroyed', sentence: `${name} is to be removed, ${what}` });
   deps.markDirty(name);
@@ -73,6 +75,7 @@ export async function undestroyDb(deps: DbDeps, name: string): Promise<void> {
     const { destroyed: _, ...rest } = present;
     return rest;
   });
+  await beginFollowingAgain(deps, value);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'undestroyed', sentence: `${name} is to be as it was` });
   deps.markDirty(name);
 }
@@ -86,5 +89,7 @@ export function keptSentence({ name, destroyed }: Pick<DbSpec, 'name' | 'destroy
 
 async function followersOf({ store }: DbDeps, name: string): Promise<string[]> {
   const specs = await store.specs.list(DB_PREFIX, (key) => key.endsWith('/spec'));
-  return specs.filter(({ value }) => value.upstream?.ours === name && value.destroyed === undefined).map(({ value }) => value.name);
+  return specs
+    .filter(({ value }) => value.role === 'slave' && value.upstream?.ours === name && value.destroyed === undefined)
+    .map(({ value }) => value.name);
 }

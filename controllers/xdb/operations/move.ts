@@ -101,6 +101,8 @@ async function give(deps: DbDeps, name: string, order: MoveOrder, sentence: stri
 function refuseUnfit({ sync, sidecars, spec }: DbRecords, to: string | undefined): string {
   const { name } = spec.value;
   const hint = `db topology ${name}`;
+  if (spec.value.role === 'slave')
+    throw new AppError('conflict', `${name} follows another database`, { hint: `db cutover ${name} lets it take writes` });
   if (spec.value.role === 'single') throw new AppError('conflict', `${name} has one member`, { hint: 'only a pair can change its master' });
   if (sync === undefined) throw new AppError('conflict', `${name} is being made`, { hint: `db status ${name}` });
   if (to === sync.leader.id) throw new AppError('conflict', `${to} leads already`, { hint });

@@ -48,6 +48,7 @@ export async function dbView(deps: DbDeps, name: string) {
 export function viewOf(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date) {
   const { spec: stored, sync, sidecars, data } = records;
   const spec = stored.value;
+  const isSlave = spec.role === 'slave' && spec.upstream !== undefined;
   const members = spec.members.map(({ id, role }): MemberView => {
     const placement = placements.find((each) => each.kind === 'db' && each.member === id);
     const host = hosts.find((each) => each.spec.id === placement?.host);
@@ -56,7 +57,7 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
     const sized = placement?.cpus === spec.cpus && placement.memoryBytes === spec.memoryBytes && placement.diskBytes === spec.diskBytes;
     return {
       id,
-      role: leads ? 'master' : role === 'replica' ? 'replica' : 'slave',
+      role: leads && !isSlave ? 'master' : role === 'replica' ? 'replica' : 'slave',
       state: said?.state ?? (host === undefined ? 'unplaced' : host.alive ? 'down' : 'host_lost'),
       sentence: said?.sentence ?? '',
       node: host?.spec.name ?? '',
@@ -76,7 +77,8 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
     flavor: spec.flavor,
     version: sidecars.find(({ member }) => member === sync?.leader.id)?.version ?? sidecars[0]?.version ?? '',
     epoch: sync?.epoch ?? 0,
-    master: sync?.state === 'open' ? sync.leader.id : null,
+    master: sync?.state === 'open' && !isSlave ? sync.leader.id : null,
+    follows: followsOf(records),
     sync: sync?.sync?.id ?? null,
     endpoint: endpointOf(spec, hosts, placements),
     members,
@@ -90,6 +92,14 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
     backup: backupSummary(records),
     ready: Object.fromEntries(Object.entries(data).map(([id, { ready }]) => [id, ready])),
   };
+}
+
+/** What a slave of another database follows, and how far behind it is. */
+function followsOf({ spec: { value }, sync, sidecars }: Pick<DbRecords, 'spec' | 'sync' | 'sidecars'>) {
+  if (value.role !== 'slave' || value.upstream === undefined) return null;
+  const { host, port, tls, ours } = value.upstream;
+  const said = sidecars.find(({ member }) => member === sync?.leader.id);
+  return { host, port, tls, database: ours ?? null, lagSeconds: said?.lagSeconds ?? null };
 }
 
 function endpointOf(spec: DbSpec, hosts: readonly Host[], placements: readonly Placement[]) {
@@ -117,7 +127,7 @@ export async function listDbs(deps: DbDeps) {
         ...summary(each, hosts, placements, deps.now()),
         role,
         flavor,
-        master: each.sync?.leader.id ?? null,
+        master: role === 'slave' ? null : (each.sync?.leader.id ?? null),
         sync: each.sync?.sync?.id ?? null,
         epoch: each.sync?.epoch ?? 0,
       },

@@ -29,6 +29,8 @@ export interface Observed {
   backups: readonly BackupRecord[];
   /** The status that was written last. */
   previous: DbStatus | undefined;
+  /** Who leads the database of ours that this one follows. */
+  upstreamLeader?: string | undefined;
   /** What could not be done in the turn before this one, and why. */
   refused?: Refusal | undefined;
 }
