@@ -77,7 +77,8 @@ function slaveOf(spec: DbSpec, upstream: NonNullable<DbSpec['upstream']>, observ
   const leader = observed.sync?.leader.id ?? '';
   const master = upstream.ours ?? `${upstream.host}:${upstream.port}`;
   const said = sidecarOf(leader, observed);
-  if (said === undefined) return { status: 'DOWN', sentence: `${leader} ${stateOf(leader, observed, now)}`, next: ['xcaas nodes', `db logs ${name}`] };
+  if (said === undefined)
+    return { status: 'DOWN', sentence: `${leader} ${stateOf(leader, observed, now)}`, next: ['xcaas nodes', `db logs ${name}`] };
   const behind = said.lagSeconds === null ? '' : `, ${Math.round(said.lagSeconds)} s behind`;
   const follows = `${leader} on ${hostOf(leader, observed)?.spec.name ?? 'a host that left the pool'} follows ${master}${behind}`;
   const amiss = [
