@@ -43,7 +43,9 @@ describe.skipIf(process.env.XCAAS_FAULT_PROVE !== undefined)(`${count} faults, s
       throw error;
     });
     result = suite.keep(one);
-    process.stderr.write(`    ${one.what}; writable after ${one.writableMs} ms, whole ${one.wholeMs} ms after the healing\n`);
+    process.stderr.write(
+      `    ${one.what}; nothing acknowledged for ${one.stallMs} ms (${one.stallAfterHealMs} ms after the healing), whole ${one.wholeMs} ms after the healing\n`,
+    );
     if (one.failures.length > 0) process.stderr.write(`    see ${await suite.diagnose(`fault-${number}`)}\n`);
     expect(one.failures).toEqual([]);
   });

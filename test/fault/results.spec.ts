@@ -3,8 +3,9 @@ import { describeRun, type FaultResult } from './results.ts';
 import { isWhole } from './runner.ts';
 import type { DbJson } from './world.ts';
 
-const row = (number: number, name: string, writableMs: number, failures: string[] = []): FaultResult => ({
-  ...{ number, name, expect: 'x', what: 'adb-1 on n1', lastedMs: 1, writableMs, longestMs: writableMs + 100, writableAfterHealMs: 0 },
+const row = (number: number, name: string, stallMs: number, failures: string[] = []): FaultResult => ({
+  ...{ number, name, expect: 'x', what: 'adb-1 on n1', lastedMs: 1, stallMs, stallAfterHealMs: stallMs - 400 },
+  from: name === 'kill' ? 'fault' : 'heal',
   ...{
     wholeMs: 2000,
     epochs: [1, 2],
@@ -19,8 +20,8 @@ test('a run is a row a kind, and what went wrong in full', () => {
   const text = describeRun({ seed: 7, started: '', seconds: 600, faults });
   expect(text).toContain('seed 7: 3 faults in 10 min');
   expect(text).toContain('30 commits acknowledged, 3 refused, 9 unknown');
-  expect(text).toMatch(/^kill +2 +1\.0 +3\.0 +3\.1 +2\.0 +0$/m);
-  expect(text).toMatch(/^cut off +1 +5\.0 +5\.0 +5\.1 +2\.0 +1$/m);
+  expect(text).toMatch(/^kill +2 +fault +1\.0 +3\.0 +2\.0 +0$/m);
+  expect(text).toMatch(/^cut off +1 +heal +4\.6 +4\.6 +2\.0 +1$/m);
   expect(text).toContain('#2 cut off (adb-1 on n1)\n  2 lost');
 });
 

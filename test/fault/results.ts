@@ -9,12 +9,12 @@ export interface FaultResult {
   what: string;
   /** From the fault to the healing. */
   lastedMs: number;
-  /** From the fault to the first acknowledgement after the longest time without one; 0 when clients noticed nothing. */
-  writableMs: number;
-  /** The longest time without an acknowledgement. */
-  longestMs: number;
-  /** The same two, from the healing on. */
-  writableAfterHealMs: number;
+  /** Time to writable: the longest time without an acknowledgement of any client, from the fault until the pair was whole. */
+  stallMs: number;
+  /** The same from the healing on, */
+  stallAfterHealMs: number;
+  /** which is what counts where nothing can be written before. */
+  from: 'fault' | 'heal';
   /** From the healing until master and slave were whole. */
   wholeMs: number;
   epochs: readonly [number, number];
@@ -35,6 +35,8 @@ export interface RunResult {
 const seconds = (ms: number) => (ms / 1000).toFixed(1);
 const median = (list: readonly number[]) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) / 2)] ?? 0;
 
+const toWritable = (one: FaultResult) => (one.from === 'fault' ? one.stallMs : one.stallAfterHealMs);
+
 /** A row a kind of fault, and what went wrong below. Times in seconds. */
 export function describeRun({ seed, faults, seconds: took }: RunResult): string {
   const kinds = new Map<string, FaultResult[]>();
@@ -44,13 +46,13 @@ export function describeRun({ seed, faults, seconds: took }: RunResult): string 
     return [
       name,
       String(list.length),
-      ...[median(of((one) => one.writableMs)), Math.max(...of((one) => one.writableMs))].map(seconds),
-      seconds(Math.max(...of((one) => one.longestMs))),
+      list[0]!.from,
+      ...[median(of(toWritable)), Math.max(...of(toWritable))].map(seconds),
       seconds(Math.max(...of((one) => one.wholeMs))),
       String(list.filter(({ failures }) => failures.length > 0).length),
     ];
   });
-  const head = ['fault', 'times', 'writable after: median', 'max', 'longest stall', 'whole after healing: max', 'wrong'];
+  const head = ['fault', 'times', 'counted from', 'writable after: median', 'max', 'whole after healing: max', 'wrong'];
   const sum = (pick: (verdict: NonNullable<FaultResult['verdict']>) => number) =>
     faults.reduce((total, { verdict }) => total + (verdict === undefined ? 0 : pick(verdict)), 0);
   const lines = [

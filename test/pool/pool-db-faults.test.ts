@@ -24,7 +24,7 @@ describe('a database under writes', () => {
 
   it.each(WORST.map((name, at) => ({ name, number: at + 1 })))('loses nothing when: $name', async ({ name, number }) => {
     const one = await suite.runner.run(faultNamed(name), number, random.fork(name));
-    process.stderr.write(`  ${one.what}; writable after ${one.writableMs} ms, whole ${one.wholeMs} ms after the healing\n`);
+    process.stderr.write(`  ${one.what}; nothing acknowledged for ${one.stallMs} ms, whole ${one.wholeMs} ms after the healing\n`);
     if (one.failures.length > 0) process.stderr.write(`  see ${await suite.diagnose(`fault-${number}`)}\n`);
     expect(one.failures).toEqual([]);
   });
