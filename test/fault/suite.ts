@@ -46,7 +46,7 @@ export async function startSuite({ seed, guards = '', db = 'adb' }: SuiteOptions
   mkdirSync(journals);
   const say = (text: string) => process.stderr.write(`  ${text}\n`);
   say(`results and journals: ${folder}`);
-  const disks = createDisks({ bytes: 8 * GIB });
+  const disks = createDisks({ bytes: 16 * GIB });
   const pool = await startPool({ verbose: process.env.XCAAS_VERBOSE !== undefined, prepare: (host) => disks.mount(host) });
   let clients: Clients | undefined;
   try {
@@ -104,7 +104,7 @@ interface DbUrl {
 
 async function makeDatabase(world: World, image: string): Promise<void> {
   const { pool, db } = world;
-  const size = ['--cpu', '0', '--memory', '1', '--disk', '6'];
+  const size = ['--cpu', '0', '--memory', '1', '--disk', '14'];
   await pool.json(['db', 'create', '-d', db, '--image', image, ...size, '--publish', String(PORT)], { timeoutMs: 300_000 });
   const whole = await waitFor(async () => (isWhole(await world.status()) ? true : undefined), { timeoutMs: 180_000, intervalMs: 500 });
   if (!whole) throw new AppError('timeout', `${db} did not become whole: ${JSON.stringify(await world.status())}`);
@@ -128,7 +128,7 @@ async function startClients(world: World, { journals, seed }: { journals: string
   const clients = createClients({
     folder: journals,
     seed,
-    ...{ steady: 3, fresh: 3, thinkMs: 80, freshQueryMs: 2500, epochSql },
+    ...{ steady: 3, fresh: 3, thinkMs: 150, freshQueryMs: 2500, epochSql },
     posts: [
       {
         name: 'inside',
