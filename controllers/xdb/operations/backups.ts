@@ -175,7 +175,7 @@ async function refuseNeeded({ store }: DbDeps, { name }: BackupSource, id: strin
 export async function restoredNow({ store }: Pick<DbDeps, 'store'>, from: string): Promise<{ name: string; backup: string }[]> {
   const specs = await store.specs.list(DB_PREFIX, (key) => /^[^/]+\/spec$/.test(key.slice(DB_PREFIX.length)));
   const restored = specs.flatMap(({ value: { name, origin, destroyed } }) =>
-    origin?.from === from && destroyed === undefined ? [{ name, backup: origin.backup }] : [],
+    origin?.from === from && name !== from && destroyed === undefined ? [{ name, backup: origin.backup }] : [],
   );
   const births = await Promise.all(restored.map(({ name }) => store.births.get(dbKeys(name).birth)));
   return restored.filter((_, index) => births[index]?.value.done === false);

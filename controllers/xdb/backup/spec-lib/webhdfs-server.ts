@@ -17,7 +17,8 @@ export interface WebHdfsServer {
   stop(): Promise<void>;
 }
 
-export async function startWebHdfs(): Promise<WebHdfsServer> {
+/** @param address of this machine that both listen at */
+export async function startWebHdfs(address = '127.0.0.1'): Promise<WebHdfsServer> {
   const files = new Map<string, Buffer>();
   const seen: string[] = [];
   let failures = { times: 0, status: 0 };
@@ -118,8 +119,8 @@ export async function startWebHdfs(): Promise<WebHdfsServer> {
   });
 
   const listen = async (server: http.Server) => {
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await new Promise<void>((resolve) => server.listen(0, address, resolve));
+    return `http://${address}:${(server.address() as AddressInfo).port}`;
   };
   datanode = await listen(data);
   const endpoint = await listen(namenode);
