@@ -181,7 +181,14 @@ export const PARAMETERS: readonly Parameter[] = [
   bytes('read_rnd_buffer_size', 8 * KIB, 16 * MIB, 256 * KIB, 'for each read after a sort'),
   integer('table_open_cache', 100, 100_000, 2000, 'tables kept open'),
   integer('table_definition_cache', 400, 100_000, 400, 'definitions kept'),
-  integer('thread_cache_size', 0, 10_000, 256, 'threads kept for the next connection'),
+  // The engine takes no more than connections.
+  integer(
+    'thread_cache_size',
+    0,
+    10_000,
+    (memory) => Math.min(256, shareMemory(memory).maxConnections),
+    'threads kept for the next connection',
+  ),
   integer('max_prepared_stmt_count', 0, 1_048_576, 16_382, 'prepared statements at a time'),
   boolean('slow_query_log', false, 'statements that take long go to a file'),
   { name: 'long_query_time', dynamic: true, about: 'what "long" is', kind: 'decimal', min: 0, max: 3600, default: 10 },
