@@ -23,8 +23,9 @@ await build({
   outdir: 'dist',
   outExtension: { '.js': '.mjs' },
   bundle: true,
-  minify: true,
-  keepNames: true,
+  // Names stay as they are: for shorter ones with `keepNames` every closure would define its name anew when it is made.
+  minifyWhitespace: true,
+  minifySyntax: true,
   platform: 'node',
   target: 'node20',
   format: 'esm',
