@@ -47,7 +47,10 @@ export function cutOver(s: Running): Step | undefined {
   if (!slave.outside) return undefined;
   if (slave.io !== 'stopped')
     return { rule: 'upstream', do: 'stop_receiving', epoch, reason: `${me} stops receiving from the outside master` };
-  if (!slave.drained || engine.relayUnapplied)
+  if (!slave.drained || engine.relayUnapplied) {
+    // On since its start (S1): what it applies would wait for a slave for ever.
+    if (engine.semiSyncMaster) return fallBack(s, `${me} applies what it has received of the outside master`);
     return { rule: 'upstream', do: 'drain', reason: `${me} applies what it has received of the outside master` };
+  }
   return { rule: 'upstream', do: 'forget_master', epoch, reason: `${me} forgets the outside master` };
 }
