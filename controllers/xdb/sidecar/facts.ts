@@ -76,10 +76,10 @@ function isNear(received: string | undefined, goal: string, reaches: (position: 
   return behind !== undefined && ahead !== undefined && ahead - behind <= NEAR_TRANSACTIONS;
 }
 
-/** The number that every position of an engine ends with grows with each transaction. */
+/** The numbers that a position has at the ends of its parts grow with each transaction; undefined where there are none. */
 function lastSequence(position: string): bigint | undefined {
-  const digits = /(\d+)$/.exec(position)?.[1];
-  return digits === undefined ? undefined : BigInt(digits);
+  const numbers = position.split(',').flatMap((part) => /(\d+)$/.exec(part.trim())?.[1] ?? []);
+  return numbers.length === 0 ? undefined : numbers.reduce((sum, digits) => sum + BigInt(digits), 0n);
 }
 
 function slaveFacts({ facts, peerOf, busyMs }: FactsInput, reaches: (position: string, goal: string) => boolean): SlaveFacts {
