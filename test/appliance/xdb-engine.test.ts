@@ -201,6 +201,38 @@ describe('a pair of MariaDB engines', () => {
     await beat.promise;
   });
 
+  it('receives without a sync for each event where nobody counts on it, and says which it does (J3)', async () => {
+    const { sa, sb } = pair;
+    const writer = await client();
+    expect((await sb.facts()).slave).toMatchObject({ relaySynced: true });
+    await sb.setRelaySync(false);
+    for (let i = 0; i < 20; i++) await insert(writer, `unsynced ${i}`);
+    await caughtUp(sa, sb);
+    expect((await sb.facts()).slave).toMatchObject({ relaySynced: false });
+    await sb.setRelaySync(true);
+    expect((await sb.facts()).slave).toMatchObject({ relaySynced: true, io: 'running' });
+    await within(10_000, 'the slave has everything and says so', async () => (await sb.facts()).slave?.receiving === false);
+  });
+
+  it('cuts who receives, and they come again by themselves (F2)', async () => {
+    const { sa, sb } = pair;
+    const dumping = async () =>
+      (await sa.query<{ id: string }>("SELECT ID id FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'")).map(
+        ({ id }) => id,
+      );
+    const [before] = await dumping();
+    expect(before).toBeDefined();
+    await sa.cutDumps();
+    await within(15_000, 'another connection receives', async () => {
+      const now = await dumping();
+      return now.length === 1 && now[0] !== before;
+    });
+    await sa.setSemiSyncMaster(true);
+    await insert(await client(), 'acknowledged by the new connection');
+    await sa.setSemiSyncMaster(false);
+    await caughtUp(sa, sb);
+  });
+
   it('lets its sidecar in when hung commits have used up all connections (H17)', async () => {
     const { a, sa } = pair;
     await sa.setSemiSyncMaster(true);
