@@ -1,0 +1,71 @@
+import { Redis } from 'ioredis';
+import { AppError, messageOf } from '#core/errors.ts';
+import { within } from '#xdb/sidecar/within.ts';
+import { type EngineFacts, parseInfo } from './info.ts';
+
+/** One connection to one engine: no queue, no retries, nothing is ever sent twice. */
+export interface EngineSession {
+  facts(): Promise<EngineFacts>;
+  /** @throws AppError `engine` when the engine refused, `timeout`, `unavailable` when it is not known what became of it */
+  call(command: string, ...args: (string | number)[]): Promise<unknown>;
+  close(): void;
+}
+
+export interface SessionOptions {
+  /** A unix socket, or an address and a port. */
+  at: { path: string } | { host: string; port: number };
+  user: string;
+  password: string;
+  timeoutMs: number;
+}
+
+/** Account of the sidecars at every engine of a cache. */
+export const AGENT_USER = '_agent';
+export const REPLICATION_USER = '_repl';
+
+const SECTIONS = ['server', 'clients', 'memory', 'persistence', 'stats', 'replication', 'keyspace'] as const;
+
+/** @throws AppError `unavailable` */
+export async function connectEngine({ at, user, password, timeoutMs }: SessionOptions): Promise<EngineSession> {
+  const client = new Redis({
+    ...at,
+    ...{ username: user, password, protocol: 2, lazyConnect: true, enableOfflineQueue: false, enableReadyCheck: false },
+    ...{ maxRetriesPerRequest: 0, retryStrategy: () => null, autoResendUnfulfilledCommands: false },
+    ...{ connectTimeout: timeoutMs, disableClientInfo: true },
+  });
+  let last: unknown;
+  client.on('error', (error: unknown) => {
+    last = error;
+  });
+  try {
+    await within(client.connect(), timeoutMs, 'a connection to an engine');
+  } catch (error) {
+    client.disconnect();
+    throw new AppError('unavailable', `the engine cannot be reached: ${messageOf(last ?? error)}`, { cause: error });
+  }
+
+  async function call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    try {
+      return await within(client.call(command, ...args), timeoutMs, `${command} of the engine`);
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      const refused = error instanceof Error && error.name === 'ReplyError';
+      throw new AppError(refused ? 'engine' : 'unavailable', `${command}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  return {
+    call,
+    async facts() {
+      const [info, setting] = await Promise.all([call('INFO', ...SECTIONS), call('CONFIG', 'GET', 'min-replicas-to-write')]);
+      const value = Array.isArray(setting) ? setting[1] : undefined;
+      return parseInfo(String(info), Number(value ?? 0));
+    },
+    close: () => client.disconnect(),
+  };
+}
+
+/** True for an answer that says that the engine lives and has no room for another connection. */
+export function isFull(error: unknown): boolean {
+  return messageOf(error).includes('max number of clients');
+}

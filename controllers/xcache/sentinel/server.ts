@@ -1,0 +1,81 @@
+import { createServer, type Socket } from 'node:net';
+import { messageOf } from '#core/errors.ts';
+import type { Logger } from '#core/log.ts';
+import { answer, messages, type SentinelClient, type SentinelDeps, type SentinelView } from './commands.ts';
+import { createRequestReader, encode } from './resp.ts';
+
+export interface SentinelServer {
+  /** What it says may have changed: subscribers are told of a new master. */
+  changed(): void;
+  close(): void;
+}
+
+export interface SentinelServerOptions extends Omit<SentinelDeps, 'clientId' | 'view'> {
+  port: number;
+  /** Undefined while nothing is known yet: clients then try another one. */
+  view(): SentinelView | undefined;
+  log: Logger;
+}
+
+const MAX_CLIENTS = 2000;
+/** A subscriber that does not read what it asked for is no use. */
+const MAX_UNSENT = 1 << 20;
+
+/** The Sentinel protocol on one port, from the record that the sidecar knows. @returns it, listening or trying to */
+export function serveSentinel({ port, view, log, ...deps }: SentinelServerOptions): SentinelServer {
+  const clients = new Map<SentinelClient, { socket: Socket; id: number }>();
+  let lastId = 0;
+  let told: SentinelView['master'];
+
+  const server = createServer((socket) => {
+    const known = view();
+    if (known === undefined || clients.size >= MAX_CLIENTS) return void socket.destroy();
+    const client: SentinelClient = { protocol: 2, name: '', channels: new Set(), patterns: new Set() };
+    lastId += 1;
+    clients.set(client, { socket, id: lastId });
+    const read = createRequestReader();
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 60_000);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => clients.delete(client));
+    socket.on('data', (chunk) => {
+      try {
+        for (const words of read(chunk)) {
+          const full = { ...deps, view: () => view() ?? known, clientId: () => clients.get(client)?.id ?? 0 };
+          for (const reply of answer(full, client, words)) socket.write(encode(reply, client.protocol));
+          if (words[0]?.toLowerCase() === 'quit') socket.end();
+        }
+      } catch (error) {
+        socket.end(encode({ error: `ERR Protocol error: ${messageOf(error)}` }, 2));
+      }
+    });
+  });
+  server.on('error', (error) => log.error({ err: messageOf(error), port }, 'the Sentinel protocol cannot be served'));
+  server.listen(port);
+
+  function publish(channel: string, text: string): void {
+    for (const [client, { socket }] of clients) {
+      const data = messages(client, channel, text);
+      if (data === '') continue;
+      socket.write(data);
+      if (socket.writableLength > MAX_UNSENT) socket.destroy();
+    }
+  }
+
+  return {
+    changed() {
+      const now = view();
+      const { master } = now ?? {};
+      if (now === undefined || master === undefined) return;
+      const isNew = told !== undefined && (told.address !== master.address || told.port !== master.port);
+      // `<name> <old address> <old port> <new address> <new port>`, as Sentinels write it.
+      if (isNew && told !== undefined)
+        publish('+switch-master', `${now.name} ${told.address} ${told.port} ${master.address} ${master.port}`);
+      told = master;
+    },
+    close() {
+      server.close();
+      for (const { socket } of clients.values()) socket.destroy();
+    },
+  };
+}

@@ -1,0 +1,57 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { name, serviceName } from '#core/names.ts';
+import { validate } from '#core/validate.ts';
+
+const SidecarEnv = z.object({
+  XCAAS_KIND: z.literal('cache'),
+  XCAAS_NAME: serviceName,
+  XCAAS_MEMBER: name,
+  XCAAS_NODE: z.string().min(1).max(256),
+  /** Guards of the protocol that a test switches off, to prove that its checker finds what they prevent. */
+  XCAAS_TEST_GUARDS: z.string().default(''),
+});
+
+/** Ports of a member on the cache's network. */
+export const XCACHE_PORTS = { master: 6379, slave: 6380, engine: 6378, sentinel: 26379 } as const;
+
+/** @param root prefix of all paths; empty in the image (images/xcache/README.md) */
+export function sidecarPaths(root = '') {
+  const state = join(root, '/var/lib/xcache');
+  const run = join(root, '/run/xcache');
+  const secrets = join(root, '/run/secrets');
+  return {
+    consulSocket: join(root, '/run/consul/http.sock'),
+    consulToken: join(secrets, 'consul_token'),
+    agentSocket: join(root, '/run/agent/agent.sock'),
+    credentials: join(secrets, 'credentials.json'),
+    admin: join(root, '/run/member/admin.sock'),
+    state,
+    data: join(state, 'db'),
+    memory: join(state, 'xcache.json'),
+    lock: join(state, 'lock'),
+    endpoint: join(state, 'endpoint.json'),
+    engineSocket: join(run, 'engine.sock'),
+    engineConfig: join(run, 'engine.conf'),
+    engineAcl: join(run, 'users.acl'),
+    haproxySocket: join(run, 'haproxy.sock'),
+    haproxyMaster: join(run, 'haproxy-master.sock'),
+    haproxyState: join(state, 'haproxy'),
+  };
+}
+export type SidecarPaths = ReturnType<typeof sidecarPaths>;
+
+export interface SidecarConfig {
+  cache: string;
+  member: string;
+  node: string;
+  paths: SidecarPaths;
+  testGuards: string;
+}
+
+/** @throws AppError `invalid` naming the variable that is missing or wrong */
+export function readConfig(env: NodeJS.ProcessEnv, root = ''): SidecarConfig {
+  const read = validate(SidecarEnv, env, 'the environment of the sidecar');
+  const { XCAAS_NAME: cache, XCAAS_MEMBER: member, XCAAS_NODE: node, XCAAS_TEST_GUARDS: testGuards } = read;
+  return { cache, member, node, paths: sidecarPaths(root), testGuards };
+}

@@ -1,0 +1,195 @@
+import { writeFile } from 'node:fs/promises';
+import type { ConsulClient } from '#core/consul/client.ts';
+import { consulError } from '#core/consul/transport.ts';
+import { AppError, messageOf, toAppError } from '#core/errors.ts';
+import { sleep } from '#core/sleep.ts';
+import { engineFiles, MAX_LAG_SECONDS } from '#xcache/engine/files.ts';
+import { type EngineFacts, FENCED } from '#xcache/engine/info.ts';
+import type { EngineSession } from '#xcache/engine/session.ts';
+import type { Step } from '#xcache/protocol/types.ts';
+import type { CacheCredentials } from '#xcache/schema.ts';
+import { MoveOrder } from '#xcache/schema.ts';
+import { cacheKeys } from '#xcache/store.ts';
+import type { CredentialsSource } from '#xdb/sidecar/credentials.ts';
+import type { Supervisor } from '#xdb/sidecar/supervisor.ts';
+import { within } from '#xdb/sidecar/within.ts';
+import { type SidecarConfig, XCACHE_PORTS } from './config.ts';
+import type { EngineLink } from './engine-link.ts';
+import type { RecordsView } from './records.ts';
+import type { LeadWriter } from './writer.ts';
+
+/** What steps are done with: made once. */
+export interface Tools {
+  config: SidecarConfig;
+  consul: Pick<ConsulClient, 'request'>;
+  credentials: CredentialsSource<CacheCredentials>;
+  supervisor: Supervisor;
+  link: EngineLink;
+  write: LeadWriter;
+  address(): string;
+  addressOf(member: string): string | undefined;
+  /** FAILOVER is asked for under this revision. */
+  onHandover(rev: number): void;
+  onStart(restartSerial: number): void;
+  /** The member is to end: the process exits. */
+  onLeave(): void;
+}
+
+/** Seen in the same turn as the step was decided. */
+export interface Moment {
+  view: RecordsView | undefined;
+  session: EngineSession | undefined;
+  facts: EngineFacts | undefined;
+}
+
+/** A step that is not over by then has an unknown end, in milliseconds. */
+const LIMIT_MS: Partial<Record<Step['do'], number>> = { start: 4000, kill: 6000, handover: 6000, leave: 15_000 };
+const LIMIT_ELSE_MS = 2500;
+const KILL_MS = 5000;
+/** Writes wait so long for a replica to catch up (FAILOVER … TIMEOUT); clients are let go a little later in any case. */
+const FAILOVER_MS = 3000;
+const PAUSE_MS = 4500;
+
+/** Does one step within its time. Never throws. @returns undefined when it is done, else what is known of why not */
+export async function execute(step: Step, tools: Tools, moment: Moment): Promise<string | undefined> {
+  try {
+    return await within(run(step, tools, moment), LIMIT_MS[step.do] ?? LIMIT_ELSE_MS, step.reason);
+  } catch (thrown) {
+    const error = toAppError(thrown);
+    // What was asked on a connection that is in doubt may still come.
+    if (error.code !== 'engine') tools.link.drop();
+    return messageOf(error);
+  }
+}
+
+async function run(step: Step, tools: Tools, { view, session, facts }: Moment): Promise<string | undefined> {
+  const engine = () => {
+    if (session === undefined) throw new AppError('unavailable', 'there is no connection to the engine');
+    return session;
+  };
+  switch (step.do) {
+    case 'wait':
+      return undefined;
+    case 'start':
+      return start(tools, view);
+    case 'kill':
+      tools.link.drop();
+      await tools.supervisor.kill(KILL_MS);
+      return undefined;
+    case 'write': {
+      const outcome = await tools.write({
+        ...{ next: step.next, at: step.at, rev: view?.protocol.lead?.value.rev ?? 0, member: tools.config.member },
+        ...(step.birth === undefined ? {} : { birth: step.birth }),
+      });
+      return outcome.result === 'done' ? undefined : outcome.why;
+    }
+    case 'fence':
+      await fence(engine());
+      if (step.cut) await cutClients(engine());
+      return undefined;
+    case 'open':
+      await engine().call('CONFIG', 'SET', 'min-replicas-max-lag', MAX_LAG_SECONDS, 'min-replicas-to-write', step.minReplicas);
+      return undefined;
+    case 'follow': {
+      const address = tools.addressOf(step.member);
+      if (address === undefined) return `where ${step.member} is is not known`;
+      await engine().call('REPLICAOF', address, XCACHE_PORTS.engine);
+      return undefined;
+    }
+    case 'detach':
+      await fence(engine());
+      await engine().call('REPLICAOF', 'NO', 'ONE');
+      return undefined;
+    case 'handover':
+      tools.onHandover(view?.protocol.lead?.value.rev ?? 0);
+      return handOver(engine(), tools.addressOf(step.target));
+    case 'move':
+      return moved(step, tools, view);
+    case 'leave':
+      if (session !== undefined && facts !== undefined) await shutDown(session, tools, view);
+      tools.onLeave();
+      return undefined;
+  }
+}
+
+async function start(
+  { config, credentials, supervisor, address, onStart }: Tools,
+  view: RecordsView | undefined,
+): Promise<string | undefined> {
+  const secrets = credentials.current();
+  if (view === undefined || secrets === undefined) return 'the specification and the credentials are not known yet';
+  const { paths } = config;
+  const spec = view.spec.value;
+  const files = engineFiles({
+    ...{ spec, credentials: secrets, address: address(), port: XCACHE_PORTS.engine },
+    paths: { data: paths.data, acl: paths.engineAcl, socket: paths.engineSocket },
+  });
+  // Made anew with each start, in a folder of the container's own memory: nothing has to survive.
+  await writeFile(paths.engineConfig, files.config, { mode: 0o600 });
+  await writeFile(paths.engineAcl, files.acl, { mode: 0o600 });
+  onStart(spec.restartSerial);
+  await supervisor.start({ file: `/usr/bin/${spec.engine}-server`, args: [paths.engineConfig] });
+  return undefined;
+}
+
+async function fence(session: EngineSession): Promise<void> {
+  await session.call('CONFIG', 'SET', 'min-replicas-max-lag', MAX_LAG_SECONDS, 'min-replicas-to-write', FENCED);
+}
+
+/** Clients that talk to an engine which is none of theirs any more find the right one when their connection ends. */
+async function cutClients(session: EngineSession): Promise<void> {
+  for (const type of ['normal', 'pubsub']) await session.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
+}
+
+/**
+ * Writes wait while the replica gets everything and the engines change roles (FAILOVER). Clients' connections are cut before what waits is let go: it would be refused here, and
+ * whoever asked asks again at the new master. Nothing that waited was done.
+ */
+async function handOver(session: EngineSession, address: string | undefined): Promise<string | undefined> {
+  if (address === undefined) return 'where the target is is not known';
+  await session.call('CLIENT', 'PAUSE', PAUSE_MS, 'WRITE');
+  try {
+    await session.call('FAILOVER', 'TO', address, XCACHE_PORTS.engine, 'TIMEOUT', FAILOVER_MS);
+    for (;;) {
+      const facts = await session.facts();
+      if (facts.role === 'replica') {
+        await fence(session);
+        await cutClients(session);
+        return undefined;
+      }
+      if (!facts.failingOver) return 'the replica did not catch up in time';
+      await sleep(20);
+    }
+  } finally {
+    await session.call('CLIENT', 'UNPAUSE').catch(() => undefined);
+  }
+}
+
+async function moved(
+  step: Extract<Step, { do: 'move' }>,
+  { consul, config }: Tools,
+  view: RecordsView | undefined,
+): Promise<string | undefined> {
+  const order = view?.protocol.move;
+  if (order === undefined || order.index !== step.at) return 'the order has changed';
+  const { state, target, error } = step;
+  const next = MoveOrder.parse({
+    ...order.value,
+    state,
+    ...(target === undefined ? {} : { target }),
+    ...(error === undefined ? {} : { error }),
+  });
+  const key = cacheKeys(config.cache).move;
+  const answer = await consul.request('PUT', `/v1/kv/${key}`, { query: { cas: step.at }, raw: JSON.stringify(next), timeoutMs: 1000 });
+  if (answer.status !== 200) throw consulError(answer, `writing ${key}`);
+  return answer.body === true ? undefined : 'the order has changed';
+}
+
+/** What is to be kept is on disk before the end. */
+async function shutDown(session: EngineSession, { supervisor, link }: Tools, view: RecordsView | undefined): Promise<void> {
+  const how = view?.spec.value.persistence === 'rdb' ? 'SAVE' : 'NOSAVE';
+  // The connection ends with the engine; an answer is a refusal.
+  await session.call('SHUTDOWN', how, 'NOW').catch(() => undefined);
+  link.drop();
+  for (let waited = 0; waited < 10_000 && supervisor.engine()?.state !== 'none'; waited += 50) await sleep(50);
+}

@@ -1,0 +1,60 @@
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { EngineFacts } from '#xcache/engine/info.ts';
+import type { Step } from '#xcache/protocol/types.ts';
+import type { CacheMemberStatus, LeadRecord } from '#xcache/schema.ts';
+
+export interface MetricsInput {
+  status: CacheMemberStatus;
+  lead: LeadRecord | undefined;
+  facts: EngineFacts | undefined;
+  consulReachable: boolean;
+  endpointLive: boolean;
+}
+
+/** What a member measures of itself, in Prometheus' form. */
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name: `xcaas_cache_${name}`, help, labelNames, registers });
+  const g = {
+    role: gauge('role', 'What the record makes of this member: 1 at its role', ['role']),
+    state: gauge('state', 'What its engine does: 1 at its state', ['state']),
+    epoch: gauge('epoch', 'Epoch of the record'),
+    insync: gauge('in_sync', 'Replicas that may take over, by the record'),
+    consul: gauge('consul_reachable', 'Consul answers (1) or not (0)'),
+    endpoint: gauge('endpoint_live', 'HAProxy leads to where the record says (1) or not (0)'),
+    used: gauge('used_bytes', 'Bytes that the engine uses'),
+    max: gauge('max_bytes', 'Bytes that data may take'),
+    offset: gauge('replication_offset', 'Position in the stream of writes'),
+    clients: gauge('clients', 'Connections of clients and replicas'),
+    engine: gauge('engine', 'Counters of the engine by their own names', ['name']),
+  };
+  const steps = new Counter({
+    name: 'xcaas_cache_steps_total',
+    help: 'Steps by their rule and end',
+    labelNames: ['rule', 'end'],
+    registers,
+  });
+
+  return {
+    stepped(step: Step, failed: boolean): void {
+      steps.inc({ rule: step.rule, end: failed ? 'failed' : 'done' });
+    },
+    async text({ status, lead, facts, consulReachable, endpointLive }: MetricsInput): Promise<string> {
+      for (const labelled of [g.role, g.state, g.engine]) labelled.reset();
+      g.role.set({ role: status.role }, 1);
+      g.state.set({ state: status.state }, 1);
+      g.epoch.set(lead?.epoch ?? 0);
+      g.insync.set(lead?.insync.length ?? 0);
+      g.consul.set(consulReachable ? 1 : 0);
+      g.endpoint.set(endpointLive ? 1 : 0);
+      g.used.set(facts?.usedBytes ?? 0);
+      g.max.set(facts?.maxBytes ?? 0);
+      g.offset.set(facts?.offset ?? 0);
+      g.clients.set(facts?.clients ?? 0);
+      for (const [name, value] of Object.entries(facts?.counters ?? {})) g.engine.set({ name }, value);
+      return registry.metrics();
+    },
+  };
+}

@@ -1,0 +1,184 @@
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startXcacheLab, type XcacheLab, type XcacheMember } from '#test/xcache-lab.ts';
+import { eventually } from '#test/xdb-lab.ts';
+
+let lab: XcacheLab;
+const members = new Map<string, XcacheMember>();
+const clients: Redis[] = [];
+const byId = (id: string) => {
+  const member = members.get(id);
+  if (member === undefined) throw new Error(`there is no ${id}`);
+  return member;
+};
+
+/** Master and replica, as the record says; undefined while there is no open pair. */
+async function pair() {
+  const lead = await lab.lead();
+  const replica = lead?.insync[0];
+  if (lead?.state !== 'open' || replica === undefined) return undefined;
+  return { master: byId(lead.master.id), replica: byId(replica.id), epoch: lead.epoch };
+}
+async function whole() {
+  await eventually('master and replica are in sync', async () => (await pair()) !== undefined);
+  const found = await pair();
+  if (found === undefined) throw new Error('no pair');
+  return found;
+}
+async function clientOf(member: XcacheMember, options = {}) {
+  const client = await member.client(options);
+  clients.push(client);
+  return client;
+}
+/** One command on a connection of its own, refused rather than waited for. */
+async function once(member: XcacheMember, port: number, command: string, ...args: string[]) {
+  const client = await member.client({
+    port,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    commandTimeout: 1000,
+    connectTimeout: 1000,
+  });
+  try {
+    return await client.call(command, ...args);
+  } finally {
+    client.disconnect();
+  }
+}
+
+beforeAll(async () => {
+  lab = await startXcacheLab();
+  for (const { id } of lab.spec.members) members.set(id, await lab.member(id));
+  await whole();
+});
+afterEach(() => {
+  for (const client of clients.splice(0)) client.disconnect();
+});
+afterAll(() => lab?.stop());
+
+describe('a replicated cache', () => {
+  it('is written to and read from by either member, on the port that says what is wanted', async () => {
+    const { master, replica } = await whole();
+    expect(await once(replica, 6379, 'SET', 'greeting', 'hello')).toBe('OK');
+    await eventually('the replica has it', async () => (await once(master, 6380, 'GET', 'greeting')) === 'hello');
+    // Until a replica is known to be in sync, whoever asks for one gets the master.
+    await eventually('reads go to the replica', async () => ((await once(master, 6380, 'ROLE')) as string[])[0] === 'slave');
+    await expect(once(replica, 6378, 'SET', 'greeting', 'no')).rejects.toThrow('READONLY');
+    expect(await master.status()).toMatchObject({ role: 'master', state: 'running' });
+    expect(await replica.status()).toMatchObject({ role: 'replica', state: 'running' });
+  });
+
+  it('asks for the password, and lets nobody touch the engine itself', async () => {
+    const { master } = await whole();
+    const host = await master.address();
+    const anonymous = new Redis({
+      host,
+      port: 6379,
+      lazyConnect: true,
+      retryStrategy: () => null,
+      maxRetriesPerRequest: 0,
+      enableReadyCheck: false,
+    });
+    anonymous.on('error', () => undefined);
+    clients.push(anonymous);
+    await expect(anonymous.get('greeting')).rejects.toThrow('NOAUTH');
+    await expect(once(master, 6379, 'CONFIG', 'SET', 'min-replicas-to-write', '0')).rejects.toThrow('NOPERM');
+    await expect(once(master, 6379, 'REPLICAOF', 'NO', 'ONE')).rejects.toThrow('NOPERM');
+    // A client that knows a password only is the same user.
+    const plain = new Redis({ host, port: 6379, password: lab.password });
+    clients.push(plain);
+    expect(await plain.get('greeting')).toBe('hello');
+  });
+
+  it('a change by order loses no command of a client with its default retries, and nothing that was taken', async () => {
+    const before = await whole();
+    const client = await clientOf(before.replica);
+    await client.set('count', '0');
+    let taken = 0;
+    let stop = false;
+    const failures: string[] = [];
+    const writing = (async () => {
+      while (!stop) {
+        try {
+          await client.set(`w:${taken}`, String(taken));
+          taken += 1;
+        } catch (error) {
+          failures.push(String(error));
+        }
+      }
+    })();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const order = await lab.switchover();
+    expect(order).toMatchObject({ state: 'done', target: before.replica.id });
+    const after = await whole();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    stop = true;
+    await writing;
+    expect(failures).toEqual([]);
+    expect(after).toMatchObject({ master: { id: before.replica.id }, epoch: before.epoch + 1 });
+    const present = await client.exists(...Array.from({ length: taken }, (_, index) => `w:${index}`));
+    expect([present, taken > 100]).toEqual([taken, true]);
+  });
+
+  it('an order for a member that cannot take over fails and changes nothing', async () => {
+    const before = await whole();
+    expect(await lab.switchover('acache-9')).toMatchObject({ state: 'failed', error: 'acache-9 is not in sync' });
+    expect((await whole()).epoch).toBe(before.epoch);
+  });
+});
+
+describe('a failover', () => {
+  const afterFault = async (
+    what: string,
+    fault: (master: XcacheMember) => Promise<void>,
+    mend?: (master: XcacheMember) => Promise<void>,
+  ) => {
+    const before = await whole();
+    await once(before.replica, 6379, 'SET', `before:${what}`, 'kept');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const began = performance.now();
+    await fault(before.master);
+    await eventually(
+      `a write is taken after ${what}`,
+      async () => (await once(before.replica, 6379, 'SET', `after:${what}`, '1')) === 'OK',
+      30_000,
+    );
+    console.log(`${what}: first write after ${Math.round(performance.now() - began)} ms`);
+    const lead = await lab.lead();
+    expect(lead).toMatchObject({ master: { id: before.replica.id }, epoch: before.epoch + 1 });
+    expect(await once(before.replica, 6379, 'GET', `before:${what}`)).toBe('kept');
+    await mend?.(before.master);
+    const after = await whole();
+    expect(after.replica.id).toBe(before.master.id);
+    // The one that was comes back as a replica, with what was written meanwhile.
+    await eventually('the old master has it all', async () => (await once(before.master, 6378, 'GET', `after:${what}`)) === '1');
+    await expect(once(before.master, 6378, 'SET', 'x', '1')).rejects.toThrow('READONLY');
+  };
+
+  it('a killed engine is succeeded at once, and never wins with its empty memory', () =>
+    afterFault('kill -9', (master) => master.signal('engine', 'KILL')));
+
+  it('a frozen engine is killed by its sidecar and succeeded', () => afterFault('SIGSTOP', (master) => master.signal('engine', 'STOP')));
+
+  it('a frozen member is succeeded, and takes no write when it wakes', () =>
+    afterFault(
+      'docker pause',
+      (master) => master.pause(),
+      (master) => master.unpause(),
+    ));
+
+  it('a dead host is succeeded', () =>
+    afterFault(
+      'docker kill',
+      (master) => master.kill(),
+      (master) => master.start(),
+    ));
+
+  it('a member that is stopped hands over first', () =>
+    afterFault(
+      'docker stop',
+      (master) => master.stopGently(),
+      (master) => master.start(),
+    ));
+});

@@ -1,0 +1,270 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { build } from 'esbuild';
+import { Redis, type RedisOptions } from 'ioredis';
+import { type ConsulClient, createConsul } from '#core/consul/client.ts';
+import { type JsonResponse, requestJson } from '#core/http.ts';
+import { run } from '#core/spawn.ts';
+import { memberRules } from '#ground/policies.ts';
+import { startConsul, type TestConsul } from '#test/consul.ts';
+import { docker } from '#test/xdb-lab.ts';
+import { BirthRecord, type CacheCredentials, CacheMemberStatus, type CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
+import { type NewCache, newSpec } from '#xcache/spec.ts';
+import { cacheKeys } from '#xcache/store.ts';
+
+/**
+ * Members of one cache on one engine: the image with its supervisor, the real engine, real HAProxy, a real Consul with tokens of few rights. The sidecar is bundled from the
+ * tree as it is now.
+ */
+export interface XcacheLab {
+  readonly cache: string;
+  readonly spec: CacheSpec;
+  readonly consul: ConsulClient;
+  readonly server: TestConsul;
+  readonly credentials: CacheCredentials;
+  readonly network: string;
+  readonly password: string;
+  member(id: string, options?: { env?: Record<string, string> }): Promise<XcacheMember>;
+  lead(): Promise<LeadRecord | undefined>;
+  /** Orders a change of the master. @returns the order's state when it is over */
+  switchover(target?: string): Promise<MoveOrder>;
+  /** Removes everything, also after a failure. */
+  stop(): Promise<void>;
+}
+
+export interface XcacheMember {
+  readonly id: string;
+  readonly container: string;
+  address(): Promise<string>;
+  status(): Promise<CacheMemberStatus>;
+  admin(method: string, path: string): Promise<JsonResponse>;
+  /** A client of the user's. Port 6379 leads to the master, 6380 to a replica, 6378 is the engine here, 26379 the Sentinel. */
+  client(options?: RedisOptions): Promise<Redis>;
+  /** `valkey-cli` inside, as the sidecar's account. */
+  cli(...args: string[]): Promise<string>;
+  signal(name: 'engine' | 'node' | 'supervisor', signal: string): Promise<void>;
+  pause(): Promise<void>;
+  unpause(): Promise<void>;
+  /** SIGKILL of the container, as when its host dies. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  stopGently(): Promise<void>;
+  logs(): Promise<string>;
+  remove(): Promise<void>;
+}
+
+const ROOT = join(import.meta.dirname, '../..');
+/** Of the image: whom the files of a member belong to. */
+const USER = 7481;
+const IMAGE = 'xcaas-test/xcache-member:dev';
+
+let image: Promise<string> | undefined;
+
+/** Builds the stage `member` once a run; the engine's cache makes it a matter of a second when nothing changed. */
+function memberImage(): Promise<string> {
+  const args = ['build', '-q', '--network', 'host', '--target', 'member', '-f', `${ROOT}/images/xcache/Dockerfile`, '-t', IMAGE, ROOT];
+  image ??= run('docker', args, { timeoutMs: 600_000 }).then(({ code, stderr }) => {
+    if (code !== 0) throw new Error(`docker build: ${stderr}`);
+    return IMAGE;
+  });
+  return image;
+}
+
+export async function startXcacheLab(fields: Partial<NewCache> = {}): Promise<XcacheLab> {
+  const folder = await mkdtemp(join(tmpdir(), 'xcal-'));
+  await chmod(folder, 0o755);
+  const suffix = folder.slice(-6).toLowerCase();
+  const network = `xcaas-test-xcache-${suffix}`;
+  const spec = newSpec({ name: 'acache', network, memoryBytes: 256 * 2 ** 20, ...fields });
+  const cache = spec.name;
+  const keys = cacheKeys(cache);
+  const made: XcacheMember[] = [];
+  const cleanups: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
+  const stop = async () => {
+    await Promise.all(made.map((member) => member.remove().catch(() => undefined)));
+    for (const cleanup of cleanups.toReversed()) await cleanup();
+  };
+  try {
+    const [tag, bundle] = await Promise.all([memberImage(), bundleSidecar(folder)]);
+    await docker('network', 'create', '--label', 'xcaas.test=xcache', network);
+    cleanups.push(() => run('docker', ['network', 'rm', '--force', network]));
+    const server = await startConsul({ config: { unix_sockets: { mode: '0666' } } });
+    cleanups.push(() => server.stop());
+    await chmod(dirname(server.socketPath), 0o755);
+    const consul = createConsul({ socketPath: server.socketPath, token: server.token });
+    cleanups.push(async () => consul.close());
+    const password = randomBytes(12).toString('hex');
+    const credentials: CacheCredentials = {
+      agent: randomBytes(12).toString('hex'),
+      replication: randomBytes(12).toString('hex'),
+      users: { [spec.user]: [password] },
+    };
+    await consul.kv.put(keys.spec, JSON.stringify(spec));
+    await consul.kv.put(keys.birth, JSON.stringify(BirthRecord.parse({ v: 1, member: spec.members[0]?.id, done: false })));
+    return {
+      ...{ cache, spec, consul, server, credentials, network, password, stop },
+      async member(id, { env = {} } = {}) {
+        const member = await startMember({ id, spec, folder, suffix, tag, bundle, consul, server, credentials, env });
+        made.push(member);
+        return member;
+      },
+      async lead() {
+        const entry = await consul.kv.get(keys.lead, { consistent: true });
+        return entry === undefined ? undefined : LeadRecord.parse(JSON.parse(entry.value));
+      },
+      async switchover(target) {
+        const order = MoveOrder.parse({ v: 1, id: randomBytes(4).toString('hex'), state: 'asked', target });
+        await consul.kv.put(keys.move, JSON.stringify(order));
+        for (let tries = 0; tries < 300; tries += 1) {
+          const now = MoveOrder.parse(JSON.parse((await consul.kv.get(keys.move, { consistent: true }))?.value ?? '{}'));
+          if (now.id === order.id && now.state !== 'asked') return now;
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        throw new Error('the order was not looked at');
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function bundleSidecar(folder: string): Promise<string> {
+  const outfile = join(folder, 'xcache.mjs');
+  await build({
+    entryPoints: [join(ROOT, 'controllers/programs/xcache.ts')],
+    ...{ outfile, bundle: true, platform: 'node', target: 'node20', format: 'esm', legalComments: 'none', logLevel: 'error' },
+    banner: {
+      js: [
+        "import { createRequire as __createRequire } from 'node:module';",
+        "import { dirname as __pathDirname } from 'node:path';",
+        "import { fileURLToPath as __fileURLToPath } from 'node:url';",
+        'const require = __createRequire(import.meta.url);',
+        'const __filename = __fileURLToPath(import.meta.url);',
+        'const __dirname = __pathDirname(__filename);',
+      ].join('\n'),
+    },
+  });
+  await chmod(outfile, 0o644);
+  return outfile;
+}
+
+interface MemberParts {
+  id: string;
+  spec: CacheSpec;
+  folder: string;
+  suffix: string;
+  tag: string;
+  bundle: string;
+  consul: ConsulClient;
+  server: TestConsul;
+  credentials: CacheCredentials;
+  env: Record<string, string>;
+}
+
+async function startMember({ id, spec, suffix, tag, bundle, consul, server, credentials, ...parts }: MemberParts): Promise<XcacheMember> {
+  const folder = join(parts.folder, id);
+  for (const name of ['member', 'secrets', 'data']) {
+    await mkdir(join(folder, name), { recursive: true });
+    await chown(join(folder, name), USER, USER);
+  }
+  const secrets = { consul_token: await tokenOf(consul, spec.name, id), 'credentials.json': JSON.stringify(credentials) };
+  for (const [name, text] of Object.entries(secrets)) {
+    await writeFile(join(folder, 'secrets', name), text, { mode: 0o600 });
+    await chown(join(folder, 'secrets', name), USER, USER);
+  }
+  const container = `xcaas-test-xcache-${suffix}-${id}`;
+  const env = { XCAAS_KIND: 'cache', XCAAS_NAME: spec.name, XCAAS_MEMBER: id, XCAAS_NODE: 'test', XCAAS_LOG: 'debug', ...parts.env };
+  await docker(
+    ...['run', '--detach', '--name', container, '--hostname', id, '--network', spec.network, '--label', 'xcaas.test=xcache'],
+    ...['--restart', 'unless-stopped', '--stop-timeout', '60'],
+    ...Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
+    ...['--volume', `${dirname(server.socketPath)}:/run/consul`, '--volume', `${join(folder, 'member')}:/run/member`],
+    ...['--volume', `${join(folder, 'secrets')}:/run/secrets:ro`, '--volume', `${join(folder, 'data')}:/var/lib/xcache`],
+    ...['--volume', `${bundle}:/usr/share/xcache/xcache.mjs:ro`],
+    ...[tag, '/usr/local/bin/node', '--enable-source-maps', '/usr/share/xcache/xcache.mjs'],
+  );
+  return memberOf({ id, container, folder, spec, credentials });
+}
+
+function memberOf({
+  id,
+  container,
+  folder,
+  spec,
+  credentials,
+}: Pick<MemberParts, 'id' | 'folder' | 'spec' | 'credentials'> & { container: string }): XcacheMember {
+  const socketPath = join(folder, 'member/admin.sock');
+  const comm = { engine: `${spec.engine}-server`, node: 'node', supervisor: 'supervisor' };
+  const member: XcacheMember = {
+    ...{ id, container },
+    address: () => docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', container),
+    admin: (method, path) => requestJson({ socketPath, method, path, timeoutMs: 15_000 }),
+    async status() {
+      const answer = await member.admin('GET', '/status');
+      if (answer.status !== 200) throw new Error(`${id}: ${JSON.stringify(answer.body)}`);
+      return CacheMemberStatus.parse(answer.body);
+    },
+    async client(options = {}) {
+      const password = credentials.users[spec.user]?.[0];
+      const client = new Redis({
+        host: await member.address(),
+        port: 6379,
+        username: spec.user,
+        ...(password === undefined ? {} : { password }),
+        ...options,
+      });
+      client.on('error', () => undefined);
+      return client;
+    },
+    async cli(...args) {
+      const whole = [
+        'valkey-cli',
+        '-s',
+        '/run/xcache/engine.sock',
+        '--no-auth-warning',
+        '--user',
+        '_agent',
+        '--pass',
+        credentials.agent,
+        ...args,
+      ];
+      const { code, stdout, stderr } = await run('docker', ['exec', container, ...whole], { timeoutMs: 30_000 });
+      if (code !== 0) throw new Error(`${id}: ${stderr}${stdout}`);
+      return stdout.trim();
+    },
+    async signal(name, signal) {
+      const script = `for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = ${comm[name]} ]; then kill -${signal} \${p#/proc/} && echo yes; fi; done`;
+      const { stdout } = await run('docker', ['exec', container, 'sh', '-c', script]);
+      if (!stdout.includes('yes')) throw new Error(`${id} has no ${name}`);
+    },
+    pause: async () => void (await docker('pause', container)),
+    unpause: async () => void (await docker('unpause', container)),
+    kill: async () => void (await docker('kill', container)),
+    start: async () => void (await docker('start', container)),
+    stopGently: async () => void (await docker('stop', container)),
+    async logs() {
+      const { stdout, stderr } = await run('docker', ['logs', container]);
+      return `${stdout}${stderr}`;
+    },
+    remove: async () => void (await run('docker', ['rm', '--force', '--volumes', container])),
+  };
+  return member;
+}
+
+/** As the controller gives it. */
+async function tokenOf(consul: ConsulClient, cache: string, member: string): Promise<string> {
+  const keys = cacheKeys(cache);
+  const rules = memberRules({
+    node: 'test',
+    read: [keys.base],
+    write: [keys.lead, keys.leader, keys.move, keys.birth, keys.member(member)],
+  });
+  const name = `${member}-${randomBytes(4).toString('hex')}`;
+  const policy = await consul.request('PUT', '/v1/acl/policy', { body: { Name: name, Rules: JSON.stringify(rules) } });
+  if (policy.status !== 200) throw new Error(`policy: ${policy.text}`);
+  const token = await consul.request('PUT', '/v1/acl/token', { body: { Description: name, Policies: [{ Name: name }] } });
+  return (token.body as { SecretID: string }).SecretID;
+}
