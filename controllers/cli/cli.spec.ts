@@ -508,6 +508,17 @@ describe('databases', () => {
     });
     expect(await cli('db restart adb', { env })).toMatchObject({ exit: 0, stderr: expect.stringContaining('adb-1 catches up') });
     expect(asked.filter(({ method }) => method === 'GET')).toHaveLength(3);
+    // Neither is it while the one that is named is being replaced.
+    const away = { ...dbMember('adb-2', 'slave', 'host-b'), state: 'down' };
+    const replaced = await apiOf({
+      'GET /v1/dbs/adb': [
+        { body: dbView() },
+        { body: dbView({ status: 'DEGRADED', sentence: 'adb-2 is away', members: [dbMember('adb-1', 'master', 'host-a'), away] }) },
+        { body: dbView() },
+      ],
+      'POST /v1/dbs/adb/resize': { status: 202 },
+    });
+    expect((await cli('db resize adb --memory 2', { env: replaced.env })).stderr).toContain('adb-2 is away');
     // One that had no slave before is not waited for to get one.
     const alone = await apiOf({
       'GET /v1/dbs/adb': { body: dbView({ status: 'DEGRADED', sync: null }) },

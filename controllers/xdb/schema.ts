@@ -194,6 +194,8 @@ export const DbStatus = z.object({
   firstReady: z.string().optional(),
   /** What the record said when the controller looked last: a change of it is an event. */
   seen: z.object({ epoch: z.number().int(), leader: z.string(), sync: z.string().nullable() }).optional(),
+  /** Members that had yet to get the last change then. */
+  changing: z.array(z.string()).optional(),
   /** What had become of each backup by then, by its id. */
   backups: z.record(z.string(), z.string()).optional(),
 });

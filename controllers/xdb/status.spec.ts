@@ -44,6 +44,12 @@ describe('READY', () => {
     expect(of({ ...world, reports: restarted }).status).toBe('DEGRADED');
   });
 
+  it('names the members that have yet to get the last change', () => {
+    const world = settled();
+    const old = world.reports.map((each) => (each.id === 'adb-2' ? { ...each, hash: 'old' } : each));
+    expect([of(world).changing, of({ ...world, reports: old }).changing]).toEqual([[], ['adb-2']]);
+  });
+
   it('is PENDING while a member has yet to get the last change', () => {
     const spec = adb();
     spec.restartSerial = 1;

@@ -40,6 +40,7 @@ export function statusOf(spec: DbSpec, observed: Observed, now: Date): DbStatus 
     v: 1,
     ...verdict,
     specIndex: observed.specIndex,
+    ...(spec.destroyed === undefined ? { changing: changing(spec, observed) } : {}),
     time: now.toISOString(),
     ...(firstReady === undefined ? {} : { firstReady }),
     ...(observed.backups.length === 0 ? {} : { backups: backupsSeen(observed.backups) }),

@@ -91,7 +91,7 @@ export const dbChangeCommands: readonly Command[] = [
       const before = await viewDb(context, name);
       await context.api.post(dbPath(name, '/restart'), { member });
       if (member !== undefined && context.wait) await sleep(BEGUN_MS);
-      await showWhenSettled(context, name, before);
+      await showWhenSettled(context, name, { before });
     },
   },
   {
@@ -131,7 +131,7 @@ export const dbChangeCommands: readonly Command[] = [
         memoryBytes: parseSize(textOption(input, 'memory'), '--memory'),
         diskBytes: parseSize(textOption(input, 'disk'), '--disk'),
       });
-      await showWhenSettled(context, name, before);
+      await showWhenSettled(context, name, { before });
     },
   },
   {

@@ -67,30 +67,26 @@ export async function viewDb({ api }: Context, name: string): Promise<DbView> {
   return DbView.parse(await api.get(dbPath(name)));
 }
 
-/**
- * Shows it, once it is as it was asked for: made, and every member with the last change.
- *
- * @param before how it was before the change
- */
-export async function showWhenSettled(context: Context, name: string, before?: Pick<DbView, 'sync'>): Promise<void> {
-  const db = context.wait ? await waitSettled(context, name, { before }) : await viewDb(context, name);
+export interface SettledOptions {
+  /** How it was before the change: what a slave protected then, one protects again. */
+  before?: Pick<DbView, 'sync'>;
+  /** What must be so besides. */
+  settled?: (db: DbView) => boolean;
+}
+
+/** Shows it, once it is as it was asked for: made, and every member with the last change. */
+export async function showWhenSettled(context: Context, name: string, options: SettledOptions = {}): Promise<void> {
+  const db = context.wait ? await waitSettled(context, name, options) : await viewDb(context, name);
   context.out.result(db, () => describeDb(db));
 }
 
-/**
- * @param before how it was before the change: what a slave protected then, one protects again when this returns
- * @param settled what must be so besides
- */
-export async function waitSettled(
-  context: Context,
-  name: string,
-  { before, settled = () => true }: { before?: Pick<DbView, 'sync'> | undefined; settled?: (db: DbView) => boolean } = {},
-): Promise<DbView> {
+export async function waitSettled(context: Context, name: string, { before, settled = () => true }: SettledOptions = {}): Promise<DbView> {
   return waitReady(context, name, async () => {
     const db = await viewDb(context, name);
     const rests = db.status === 'PAUSED';
     const changing = db.members.filter((member) => member.changing).map((member) => member.id);
-    const isProtected = db.sync !== null || before === undefined || before.sync === null;
+    const isProtected =
+      before === undefined || before.sync === null || db.members.some((each) => each.id === db.sync && each.state === 'running');
     if (db.status === 'FAILED' || (settled(db) && ((changing.length === 0 && isProtected) || rests)))
       return rests ? { ...db, status: 'READY' } : db;
     const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${db.sentence}` : db.sentence;

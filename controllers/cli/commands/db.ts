@@ -173,7 +173,9 @@ export const dbCommands: readonly Command[] = [
     async run(context, input) {
       const name = textArg(input, 0);
       await context.api.post(dbPath(name, '/undestroy'));
-      await showWhenSettled(context, name);
+      // Who is named as its slave has to start first; a host that is lost is not waited for.
+      const comes = ['starting', 'catching_up', 'cloning', 'down'];
+      await showWhenSettled(context, name, { settled: ({ members }) => members.every(({ state }) => !comes.includes(state)) });
     },
   },
 ];

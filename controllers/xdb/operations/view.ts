@@ -67,7 +67,8 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
       gtid: said?.gtid ?? null,
       generation: data[id]?.gen ?? null,
       pendingRestart: said?.pendingRestart ?? [],
-      changing: !sized || (said !== undefined && said.restartSerial < spec.restartSerial),
+      changing:
+        !sized || (said !== undefined && said.restartSerial < spec.restartSerial) || (records.previous?.changing?.includes(id) ?? false),
       disk: said?.disk ?? null,
     };
   });
