@@ -34,13 +34,15 @@ export function duringSwitchover(fault: Fault): Fault {
   return {
     ...fault,
     name: `switchover, and in the middle of it: ${fault.name}`,
-    expect: `the switchover is done or undone as a whole; then as without it: ${fault.expect}`,
+    expect: `the switchover (roles below are those before it) is done or undone as a whole; then as without it: ${fault.expect}`,
     writable: { ...fault.writable, seconds: fault.writable.seconds + 30 },
     weight: 2,
     async inject(world, random) {
+      // Who is hurt is chosen before: in the middle nobody is master and slave.
+      const roles = await world.roles();
       const asked = switchover(world);
       await new Promise((resolve) => setTimeout(resolve, random.between(200, 2500)));
-      const wound = await fault.inject(world, random).catch((error: unknown) => ({
+      const wound = await fault.inject({ ...world, roles: async () => roles }, random).catch((error: unknown) => ({
         what: `nothing: ${messageOf(error)}`,
         heal: async () => undefined,
       }));
