@@ -65,7 +65,8 @@ export async function connectEngine({ at, user, password, timeoutMs }: SessionOp
   };
 }
 
-/** True for an answer that says that the engine lives and has no room for another connection. */
-export function isFull(error: unknown): boolean {
-  return messageOf(error).includes('max number of clients');
+/** True for an answer that says that the engine lives and cannot be asked now: it has no room for another connection, or a script runs. */
+export function isBusy(error: unknown): boolean {
+  const text = messageOf(error);
+  return text.includes('max number of clients') || text.includes('BUSY');
 }

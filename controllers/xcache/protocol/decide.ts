@@ -9,7 +9,7 @@ import { type Budgets, GUARDS, type Guards, type LeadBody, type Local, type Reco
  */
 export function decide(records: Records | undefined, local: Local, budgets: Budgets, guards: Guards = GUARDS): Step {
   const { me, engine } = local;
-  if (engine.state === 'unreachable' && engine.ageMs >= budgets.hungMs)
+  if (engine.state === 'unreachable' && engine.ageMs >= patience(records, local, budgets))
     return { rule: 'D1', do: 'kill', reason: `the engine of ${me} has not answered for ${seconds(engine.ageMs)}: it is killed` };
   if (records === undefined) return withoutRecords(local, guards);
   const isFresh = local.consulAgeMs <= budgets.readGraceMs;
@@ -21,6 +21,18 @@ export function decide(records: Records | undefined, local: Local, budgets: Budg
   const mine = lead.master.id === me;
   const step = !mine ? following(s) : lead.master.run === engine.run || !guards.runs ? leading(s) : (ending(s) ?? restarted(s));
   return byFreshRecords(step, isFresh, local);
+}
+
+/** What is in doubt from the moment that this step is begun, until the record is read as another than it was ({@link Local.doubt}). */
+export function doubtOf(step: Extract<Step, { do: 'write' }>): NonNullable<Local['doubt']> {
+  const { insync, target, prev } = step.next;
+  return { at: step.at, members: [...insync, target, prev].flatMap((copy) => (copy === null ? [] : [copy.id])) };
+}
+
+/** D1: an engine that may only be busy is not killed with the only copy of its data; where somebody can take over at once, clients need not wait for it. */
+function patience(records: Records | undefined, { me }: Local, { hungMs, hungAloneMs }: Budgets): number {
+  const lead = records?.lead?.value;
+  return lead === undefined || (lead.master.id === me && copiesOf(lead).length === 0) ? hungAloneMs : hungMs;
 }
 
 function ending({ local, me }: Situation): Step | undefined {

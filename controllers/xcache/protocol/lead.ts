@@ -29,14 +29,21 @@ function open(s: Situation): Step {
 }
 
 /** L1: nobody can have taken over while the record was read just now, or while all who could have acknowledged just now. */
-function leaseStep({ engine, lead, me, local, budgets, guards }: Situation): Step | undefined {
+function leaseStep(s: Situation): Step | undefined {
+  const { engine, me, local, budgets, guards } = s;
   if (!guards.lease || local.consulAgeMs <= budgets.readGraceMs) return undefined;
-  const missing = lead.insync.filter(({ id }) => !acknowledges(engine.replicas, id, budgets.ackMs));
+  const missing = mayTakeOver(s).filter((id) => !acknowledges(engine.replicas, id, budgets.ackMs));
   if (missing.length === 0) return undefined;
-  const why = `Consul has not answered for ${seconds(local.consulAgeMs)} and ${names(missing)} may have taken over`;
+  const why = `Consul has not answered for ${seconds(local.consulAgeMs)} and ${missing.join(' and ')} may have taken over`;
   return engine.fenced
     ? wait('L1', `${me} takes no writes: ${why}`)
     : { rule: 'L1', do: 'fence', cut: false, reason: `${me} takes no more writes: ${why}` };
+}
+
+/** Members on the record as it was read, and on the one that this member may have written since. */
+function mayTakeOver({ lead, at, local }: Situation): string[] {
+  const doubted = local.doubt?.at === at ? local.doubt.members : [];
+  return [...new Set([...lead.insync.map(({ id }) => id), ...doubted])];
 }
 
 function acknowledges(replicas: readonly Attached[], id: string, withinMs: number): boolean {
@@ -96,7 +103,8 @@ function lost({ lead, engine, budgets, at, me }: Situation): Step | undefined {
 /** O1: acknowledgements are asked for before anybody is put on the record, and no longer than until he is off it. */
 function opened(s: Situation): Step | undefined {
   const { lead, engine, records, me } = s;
-  const minReplicas = Math.min(records.minReplicas, withNear(s).length);
+  const counted = new Set([...withNear(s).map(({ id }) => id), ...mayTakeOver(s)]);
+  const minReplicas = Math.min(records.minReplicas, counted.size);
   if (!engine.fenced && engine.minReplicas === minReplicas) return undefined;
   const company = lead.insync.length === 0 ? 'alone' : `with ${names(lead.insync)} in sync`;
   return { rule: 'O1', do: 'open', minReplicas, reason: `${me} takes writes ${company}, ${minReplicas} must acknowledge` };

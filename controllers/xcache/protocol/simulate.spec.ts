@@ -17,7 +17,7 @@ function history(seed: number, members: number, kinds = KINDS): Fault[] {
 
 function run(seed: number, more: Partial<SimOptions> = {}): SimResult {
   const members = more.members ?? 2 + (seed % 2);
-  return simulate({ seed, members, minReplicas: 1, faults: history(seed, members), untilMs: 75_000, ...more });
+  return simulate({ seed, members, minReplicas: 1, faults: history(seed, members), untilMs: 66_000, ...more });
 }
 
 const tail = (result: SimResult) => result.trace.slice(-40).join('\n');
@@ -33,7 +33,7 @@ describe('members that decide for themselves', () => {
   });
 
   it('never take writes beside a newer master, and settle by themselves, whatever single thing fails at a time', () => {
-    for (let seed = 1; seed <= 36; seed += 1) {
+    for (let seed = 1; seed <= 24; seed += 1) {
       const result = run(seed);
       expect(result.overlaps, `seed ${seed}\n${result.trace.join('\n')}`).toEqual([]);
       expect(result.unsettled, `seed ${seed}\n${tail(result)}`).toEqual([]);
@@ -41,7 +41,7 @@ describe('members that decide for themselves', () => {
   });
 
   it('lose only what was taken within the bound before the next master', () => {
-    for (let seed = 200; seed < 220; seed += 1) {
+    for (let seed = 200; seed < 212; seed += 1) {
       const result = run(seed);
       for (const write of result.lost) {
         const next = result.taken.find(({ epoch }) => epoch > write.epoch);
@@ -55,7 +55,7 @@ describe('members that decide for themselves', () => {
 
   it('take writes again within five seconds of a killed or frozen engine, a frozen or a lost member', () => {
     for (const kind of ['kill', 'hang', 'freeze', 'isolate'] as const)
-      for (let seed = 1; seed <= 6; seed += 1) {
+      for (let seed = 1; seed <= 4; seed += 1) {
         const result = run(seed, { faults: [{ kind, at: 9000 + 37 * seed, until: 25_000, member: 0 }], untilMs: 40_000 });
         expect(result.epochs, `${kind} ${seed}\n${tail(result)}`).toBe(2);
         expect(result.longestGapMs, `${kind} ${seed}\n${tail(result)}`).toBeLessThan(5000);
@@ -63,7 +63,7 @@ describe('members that decide for themselves', () => {
   });
 
   it('lose nothing when the master is changed by order, nor take writes at two', () => {
-    for (let seed = 1; seed <= 8; seed += 1) {
+    for (let seed = 1; seed <= 5; seed += 1) {
       const result = run(seed, { faults: [], moves: [8000, 14_000, 20_000], untilMs: 30_000 });
       expect(result.epochs, tail(result)).toBe(4);
       expect([result.lost, result.overlaps, result.unsettled], tail(result)).toEqual([[], [], []]);
@@ -78,7 +78,7 @@ describe('members that decide for themselves', () => {
 
   it('all restarted at once: with nothing on disk they begin empty, with something they keep it', () => {
     for (const persistent of [true, false])
-      for (let seed = 1; seed <= 5; seed += 1) {
+      for (let seed = 1; seed <= 3; seed += 1) {
         const result = run(seed, { persistent, faults: [{ kind: 'restartAll', at: 9000, until: 9001, member: 0 }], untilMs: 45_000 });
         expect(result.unsettled, tail(result)).toEqual([]);
         expect(result.longestGapMs, tail(result)).toBeLessThan(20_000);
@@ -87,7 +87,7 @@ describe('members that decide for themselves', () => {
   });
 
   it('a master that comes back empty at once never wins over its replica', () => {
-    for (let seed = 1; seed <= 10; seed += 1) {
+    for (let seed = 1; seed <= 6; seed += 1) {
       const result = run(seed, { members: 2, faults: [{ kind: 'kill', at: 9000 + seed * 31, until: 9001, member: 0 }], untilMs: 25_000 });
       expect(result.epochs).toBe(2);
       expect(result.lost.length, tail(result)).toBeLessThan(10);
@@ -125,7 +125,7 @@ describe('each guard is needed: without it the same histories go wrong', () => {
 });
 
 it('the lease alone bounds it as well, without the belt of the engine', () => {
-  for (let seed = 300; seed < 320; seed += 1) {
+  for (let seed = 300; seed < 312; seed += 1) {
     const random = generator(seed);
     // A frozen sidecar beside a partition is what the belt is for.
     const kinds = KINDS.filter((kind) => kind !== 'sidecar');

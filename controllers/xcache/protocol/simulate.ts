@@ -1,5 +1,5 @@
 import type { LeadRecord, MoveOrder } from '#xcache/schema.ts';
-import { decide } from './decide.ts';
+import { decide, doubtOf } from './decide.ts';
 import { masterGone } from './situation.ts';
 import { BUDGETS, type Guards, type LeadBody, type Local, type Records, type Step } from './types.ts';
 
@@ -88,6 +88,7 @@ interface Sidecar {
   goneSince: number | undefined;
   tried: number;
   pending: { at: number; step: Step } | undefined;
+  doubt: Local['doubt'];
 }
 
 export function simulate(options: SimOptions): SimResult {
@@ -369,6 +370,7 @@ export function simulate(options: SimOptions): SimResult {
       stateAgeMs: now - sidecar.stateAt,
       goneAgeMs: 0,
       handoverTriedRev: sidecar.tried,
+      doubt: sidecar.doubt,
       stopping: undefined,
     };
     const records = recordsOf(sidecar);
@@ -403,6 +405,7 @@ export function simulate(options: SimOptions): SimResult {
         killEngine(index);
         return;
       case 'write':
+        sidecar.doubt = doubtOf(step);
         if (reachesConsul(index)) writeLead(step.next, step.at, step.birth);
         return;
       case 'move':
@@ -501,7 +504,7 @@ export function simulate(options: SimOptions): SimResult {
         stateKey: '',
         stateAt: turnAt,
       },
-      ...{ goneSince: undefined, tried: 0, pending: undefined },
+      ...{ goneSince: undefined, tried: 0, pending: undefined, doubt: undefined },
     };
   }
 }

@@ -75,6 +75,11 @@ export interface Local {
   goneAgeMs: number;
   /** FAILOVER was asked for under this revision already. */
   handoverTriedRev: number;
+  /**
+   * Members that a write of this one's may have put on the record. It counts while the record that it was to follow is still what was read: it may have happened since, or
+   * may happen yet.
+   */
+  doubt: { at: number; members: readonly string[] } | undefined;
   stopping: { ageMs: number } | undefined;
 }
 
@@ -108,6 +113,8 @@ export type Step = Base &
 export interface Budgets {
   /** An engine that says nothing for so long is killed. */
   hungMs: number;
+  /** The same for one that has the only copy. */
+  hungAloneMs: number;
   /** A peer's engine that did not answer for so long is silent. */
   silentMs: number;
   /** A master whose record did not move for so long, while Consul answered, gave no sign of life. */
@@ -136,6 +143,7 @@ export interface Budgets {
 
 export const BUDGETS: Budgets = {
   hungMs: 2000,
+  hungAloneMs: 60_000,
   silentMs: 1500,
   beatMs: 2200,
   readGraceMs: 1200,

@@ -1,7 +1,7 @@
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
-import { type EngineSession, isFull } from '#xcache/engine/session.ts';
+import { type EngineSession, isBusy } from '#xcache/engine/session.ts';
 import { createAgeOf } from '#xdb/sidecar/age-of.ts';
 import type { EngineProcess } from '#xdb/sidecar/supervisor.ts';
 
@@ -53,8 +53,8 @@ export function createEngineLink(connect: () => Promise<EngineSession>, log: Log
         return facts.loading ? { state: 'starting' } : { state: 'running', facts, session };
       } catch (error) {
         drop();
-        // It answers, and has no room for another connection: it lives.
-        if (isFull(error)) return { state: 'unreachable', ageMs: 0 };
+        // It answers, and cannot say more: it lives.
+        if (isBusy(error)) return { state: 'unreachable', ageMs: 0 };
         const ageMs = silentAge(`silent ${process.pid}`);
         const isStarting = answeredPid !== process.pid && process.startedHere;
         const text = messageOf(error);

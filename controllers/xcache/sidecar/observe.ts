@@ -21,6 +21,7 @@ export interface Seen {
   consulAgeMs: number;
   hostDead: boolean;
   handoverTriedRev: number;
+  doubt: Local['doubt'];
   stoppingAt: number | undefined;
 }
 
@@ -79,6 +80,7 @@ export function createObserver({ me, peers, memberAt, budgets, guards, now = () 
         stateAgeMs: stateAge(lead === undefined ? undefined : `${lead.state} ${lead.epoch} ${lead.master.id}`),
         goneAgeMs: 0,
         handoverTriedRev: seen.handoverTriedRev,
+        doubt: seen.doubt,
         stopping: seen.stoppingAt === undefined ? undefined : { ageMs: now() - seen.stoppingAt },
       };
       const isGone =

@@ -8,7 +8,7 @@ import { createLoop } from '#core/loop.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { AGENT_USER, connectEngine } from '#xcache/engine/session.ts';
-import { decide } from '#xcache/protocol/decide.ts';
+import { decide, doubtOf } from '#xcache/protocol/decide.ts';
 import { BUDGETS, type Guards, type Local, type Step } from '#xcache/protocol/types.ts';
 import { CacheCredentials, type CacheMemberStatus } from '#xcache/schema.ts';
 import { serveSentinel } from '#xcache/sentinel/server.ts';
@@ -97,6 +97,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   let last: Turn | undefined;
   let lastStatus: CacheMemberStatus | undefined;
   let handoverTriedRev = 0;
+  let doubt: Local['doubt'];
   let restartSerial = 0;
   let ended = false;
   let complaint = '';
@@ -204,7 +205,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   function decided(look: EngineLook): Turn {
     const records = view === undefined ? undefined : observer.recordsOf(view);
     const local = observer.localOf({
-      ...{ records, look, epoch: memory.epoch(), hostDead: watch.dead(), handoverTriedRev },
+      ...{ records, look, epoch: memory.epoch(), hostDead: watch.dead(), handoverTriedRev, doubt },
       consulAgeMs: performance.now() - (heardAt ?? bornAt - 3_600_000),
       stoppingAt: supervisor.term()?.at,
     });
@@ -214,6 +215,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
 
   async function perform(step: Step, look: EngineLook, seen: Turn): Promise<string | undefined> {
     const began = performance.now();
+    if (step.do === 'write') doubt = doubtOf(step);
     // A step is bounded in time by itself; until then the sidecar is as well as it can be.
     const petting = setInterval(() => supervisor.pet(PET_MS), PET_EVERY_MS);
     try {
