@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 cmd_bench() {
-  [[ ${1:-} == lb ]] || die usage 'bench measures one thing: lb.' "$(usage_line bench)"
+  [[ ${1:-} == lb || ${1:-} == db ]] || die usage 'bench measures a load balancer (lb) or a database (db).' "$(usage_line bench)"
   YES=1
   cd "$REPO"
   # Standard output is the table, or the one JSON value.

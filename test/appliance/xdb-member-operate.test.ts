@@ -1,35 +1,18 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '#core/sleep.ts';
 import { eventually, type XdbMember } from '#test/xdb-lab.ts';
-import { MoveOrder } from '#xdb/schema.ts';
-import { dbKeys } from '#xdb/store.ts';
 import { startTrial, type Trial } from './xdb-trial.ts';
 
 /** What operators and full disks do to a pair, while clients write. */
 let trial: Trial;
-let keys: ReturnType<typeof dbKeys>;
 beforeAll(async () => {
   trial = await startTrial();
-  keys = dbKeys(trial.lab.db);
 });
 beforeEach(async () => {
   await trial.whole();
 });
 afterAll(() => trial?.stop());
 
-let orders = 0;
-async function order(target: string): Promise<MoveOrder> {
-  orders += 1;
-  const id = `order-${orders}`;
-  const asked = MoveOrder.parse({ v: 1, id, kind: 'switchover', target, state: 'asked' });
-  await trial.lab.consul.kv.put(keys.move, JSON.stringify(asked));
-  let now: MoveOrder | undefined;
-  await eventually(`${id} has ended`, async () => {
-    now = MoveOrder.parse(JSON.parse((await trial.lab.consul.kv.get(keys.move, { consistent: true }))!.value));
-    return now.state === 'done' || now.state === 'failed' || now;
-  });
-  return now!;
-}
 const value = (member: XdbMember, name: string) => member.local(`SELECT @@GLOBAL.${name}`);
 const read = async (names: string) => Promise.all([trial.one, trial.two].map((member) => value(member, names)));
 
@@ -37,7 +20,7 @@ describe('a pair that is written to', () => {
   it('changes its master when told to, there and back, and says how long it took no writes', async () => {
     for (let turn = 0; turn < 2; turn += 1) {
       const survived = await trial.survive('switchover', async ({ slave }) => {
-        const done = await order(slave.id);
+        const done = await trial.order(slave.id);
         expect(done).toMatchObject({ state: 'done', target: slave.id });
         expect(done.blockedMs).toBeGreaterThanOrEqual(0);
       });
@@ -49,7 +32,7 @@ describe('a pair that is written to', () => {
 
   it('refuses a switchover to nobody, and goes on', async () => {
     const survived = await trial.survive('switchover to nobody', async () => {
-      expect(await order('adb-9')).toMatchObject({ state: 'failed', error: expect.stringMatching(/adb-9 is not the sync slave/) });
+      expect(await trial.order('adb-9')).toMatchObject({ state: 'failed', error: expect.stringMatching(/adb-9 is not the sync slave/) });
     });
     expect(survived.after).toMatchObject({ epoch: survived.before.epoch });
   });
@@ -61,7 +44,7 @@ describe('a pair that is written to', () => {
       const survived = await trial.survive('switchover against a lock', async ({ slave }) => {
         await holder.query('CREATE TABLE IF NOT EXISTS held (id INT PRIMARY KEY)');
         await holder.query('LOCK TABLES held WRITE');
-        expect(await order(slave.id)).toMatchObject({ state: 'failed', error: expect.stringMatching(/did not make way/) });
+        expect(await trial.order(slave.id)).toMatchObject({ state: 'failed', error: expect.stringMatching(/did not make way/) });
       });
       expect(survived.after).toMatchObject({ epoch: survived.before.epoch });
     } finally {

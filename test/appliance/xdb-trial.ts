@@ -8,6 +8,8 @@ import { parseBatch, readState } from '#test/history/state.ts';
 import { CREATE_TABLES } from '#test/history/tables.ts';
 import { ackTimes, type Gap, type Writable, writable } from '#test/history/writable.ts';
 import { eventually, type LabOptions, startXdbLab, type XdbLab, type XdbMember } from '#test/xdb-lab.ts';
+import { MoveOrder } from '#xdb/schema.ts';
+import { dbKeys } from '#xdb/store.ts';
 
 export interface Roles {
   leader: XdbMember;
@@ -38,17 +40,22 @@ export interface Trial {
    * @throws when anything acknowledged is missing, there twice, or differs between the members
    */
   survive(what: string, fault: (roles: Roles) => Promise<unknown>, options?: { excused?: boolean; quiet?: boolean }): Promise<Survived>;
+  /** Orders a switchover. @returns how it ended */
+  order(target: string): Promise<MoveOrder>;
   /** Acknowledgements so far. */
   acked(): Promise<number>;
   /** Clients write again and again now. */
   writing(): Promise<void>;
+  /** Its clients write no more. */
+  quiet(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Times after what was done that still count to it, in milliseconds. */
 const TAIL_MS = 500;
 
-export async function startTrial(options: LabOptions = {}): Promise<Trial> {
+/** @param thinkMs mean pause of a client between two transactions */
+export async function startTrial({ thinkMs = 60, ...options }: LabOptions & { thinkMs?: number } = {}): Promise<Trial> {
   const folder = await mkdtemp(join(tmpdir(), 'xdbt-'));
   const lab = await startXdbLab(options);
   const clean = async () => {
@@ -90,7 +97,7 @@ export async function startTrial(options: LabOptions = {}): Promise<Trial> {
     );
     const clients = await startHistory({
       inContainer: { host: { env: {} }, network, image: 'node:24-trixie-slim', name: `${network}-clients` },
-      ...{ client: 'c', folder, seed: 1, steady: 3, fresh: 2, thinkMs: 60, freshQueryMs: 2500 },
+      ...{ client: 'c', folder, seed: 1, steady: 3, fresh: 2, thinkMs, freshQueryMs: 2500 },
       endpoint: {
         hosts: [{ host: db, port: 3306 }],
         ...{ user: db, password: credentials.users[db]![0]!, database: db, tls: 'unverified', connectMs: 1000, queryMs: 8000 },
@@ -115,8 +122,22 @@ export async function startTrial(options: LabOptions = {}): Promise<Trial> {
       return found;
     }
 
+    let orders = 0;
+    async function order(target: string): Promise<MoveOrder> {
+      orders += 1;
+      const key = dbKeys(db).move;
+      const asked = MoveOrder.parse({ v: 1, id: `order-${orders}`, kind: 'switchover', target, state: 'asked' });
+      await lab.consul.kv.put(key, JSON.stringify(asked));
+      let now = asked;
+      await eventually(`${asked.id} has ended`, async () => {
+        now = MoveOrder.parse(JSON.parse((await lab.consul.kv.get(key, { consistent: true }))?.value ?? ''));
+        return now.state === 'done' || now.state === 'failed' || now;
+      });
+      return now;
+    }
+
     const trial: Trial = {
-      ...{ lab, one, two, roles, whole, acked },
+      ...{ lab, one, two, roles, whole, acked, order },
       async writing() {
         const before = await acked();
         await eventually('clients write', async () => (await acked()) > before + 5);
@@ -134,6 +155,7 @@ export async function startTrial(options: LabOptions = {}): Promise<Trial> {
         const after = await verify(what);
         return { ...writable(ackTimes(readJournals(folder)), { from, to }), before, after };
       },
+      quiet: async () => void (await clients.stop()),
       async stop() {
         clients.kill();
         await clean();

@@ -25,13 +25,21 @@ export interface Plan {
   socketChanges: number;
   /** Starts without Consul. */
   starts: number;
+  /** Switchovers, crashes of an engine and losses of a host, each of which is timed. */
+  switchovers: number;
+  crashes: number;
+  hostLosses: number;
+  /** Pairs of rounds of a database that waits for its slave against one that does not. */
+  commitRounds: number;
 }
 
 export const FULL: Plan = {
   ...{ quick: false, rounds: 16, roundSeconds: 3, exactSeconds: 10, changes: 120, restSeconds: 60, socketChanges: 1000, starts: 5 },
+  ...{ switchovers: 20, crashes: 10, hostLosses: 5, commitRounds: 10 },
 };
 export const QUICK: Plan = {
   ...{ quick: true, rounds: 4, roundSeconds: 2, exactSeconds: 4, changes: 40, restSeconds: 15, socketChanges: 200, starts: 2 },
+  ...{ switchovers: 4, crashes: 2, hostLosses: 1, commitRounds: 3 },
 };
 
 /** Says what is going on, to a person who waits. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { run } from '#core/spawn.ts';
-import { memberImage } from '../appliance/xlb-sidecar-lab.ts';
+import type { Suite } from './suite.ts';
 
 /** Figures mean something only together with this. */
 export interface Machine {
@@ -13,16 +13,16 @@ export interface Machine {
   cgroup: string;
   node: string;
   image: string;
-  nginx: string;
-  haproxy: string;
   commit: string;
   /** Of the last minute, before the measurements; well above zero means that others were at work. */
   load: number;
   time: string;
+  /** Versions of the programs in the image. */
+  [program: string]: string | number;
 }
 
-export async function describeMachine(): Promise<Machine> {
-  const image = await memberImage();
+export async function describeMachine(suite: Pick<Suite, 'image' | 'programs'>): Promise<Machine> {
+  const image = await suite.image();
   const said = async (file: string, ...args: string[]) => {
     const { code, stdout, stderr } = await run(file, args).catch(() => ({ code: 1, stdout: '', stderr: '' }));
     return code === 0 ? (stdout || stderr).trim() : 'unknown';
@@ -40,8 +40,14 @@ export async function describeMachine(): Promise<Machine> {
     cgroup: `v${info[1] ?? '?'}`,
     node: process.version,
     image: `${image} ${(await said('docker', 'image', 'inspect', '--format', '{{.Id}}', image)).slice(7, 19)}`,
-    nginx: (await inImage('nginx', '-v')).replace(/^.*nginx\//, ''),
-    haproxy: /version (\S+)/.exec(await inImage('haproxy', '-v'))?.[1] ?? 'unknown',
+    ...Object.fromEntries(
+      await Promise.all(
+        Object.entries(suite.programs).map(async ([name, command]) => [
+          name,
+          /\d+\.\d+\S*/.exec(await inImage(...command))?.[0] ?? 'unknown',
+        ]),
+      ),
+    ),
     commit: await said('git', '-C', import.meta.dirname, 'rev-parse', '--short', 'HEAD'),
     load: Math.round((loadavg()[0] ?? 0) * 100) / 100,
     time: new Date().toISOString(),

@@ -1,49 +1,44 @@
 import { parseArgs } from 'node:util';
 import { messageOf } from '#core/errors.ts';
 import { FULL, type Plan, QUICK, type Row } from './figure.ts';
-import { http } from './figures/http.ts';
-import { many, type Part } from './figures/many.ts';
-import { tcp } from './figures/tcp.ts';
-import { up } from './figures/up.ts';
 import { describeMachine } from './machine.ts';
+import type { Suite } from './suite.ts';
+import { db } from './suites/db.ts';
+import { lb } from './suites/lb.ts';
 
-/** Measures a load balancer on this machine and holds each figure against its bar. Ends with 1 when a bar is missed. */
+/** Measures one kind of service on this machine and holds each figure against its bar. Ends with 1 when a bar is missed. */
 
-const PARTS: readonly Part[] = ['rest', 'propagation', 'sockets', 'starts'];
-const NAMES = ['http', 'tcp', ...PARTS, 'up'] as const;
-const USAGE = `usage: ./xcaas bench lb [--quick] [--json] [--only ${NAMES.join(',')}]`;
+const SUITES: Readonly<Record<string, Suite>> = { lb, db };
+const usage = (name: string, { names }: Suite) => `./xcaas bench ${name} [--quick] [--json] [--only ${names.join(',')}]`;
+const USAGE = Object.entries(SUITES)
+  .map(([name, suite], at) => `${at === 0 ? 'usage:' : '      '} ${usage(name, suite)}`)
+  .join('\n');
 
 const say = (text: string) => void process.stderr.write(`${text}\n`);
 
-function read(): { plan: Plan; json: boolean; only: ReadonlySet<string> } {
+function read(): { suite: Suite; plan: Plan; json: boolean; only: ReadonlySet<string> } {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, only: { type: 'string' } },
   });
-  const only = new Set<string>(values.only?.split(',') ?? NAMES);
-  const unknown = [...only].find((name) => !NAMES.some((known) => known === name));
-  if (positionals.join() !== 'lb' || unknown !== undefined) throw new Error(USAGE);
-  return { plan: values.quick ? QUICK : FULL, json: values.json ?? false, only };
+  const suite = positionals.length === 1 ? SUITES[positionals[0]!] : undefined;
+  if (suite === undefined) throw new Error(USAGE);
+  const only = new Set<string>(values.only?.split(',') ?? suite.names);
+  if (![...only].every((name) => suite.names.includes(name))) throw new Error(USAGE);
+  return { suite, plan: values.quick ? QUICK : FULL, json: values.json ?? false, only };
 }
 
 async function main(): Promise<number> {
-  const { plan, json, only } = read();
+  const { suite, plan, json, only } = read();
   const began = performance.now();
-  const machine = await describeMachine();
+  const machine = await describeMachine(suite);
   say(
     Object.entries(machine)
       .map(([key, value]) => `${key.padEnd(10)} ${value}`)
       .join('\n'),
   );
   const rows: Row[] = [];
-  const parts = new Set(PARTS.filter((part) => only.has(part)));
-  const figures: [string, boolean, () => Promise<Row[]>][] = [
-    ['http', only.has('http'), () => http(plan, indented)],
-    ['tcp', only.has('tcp'), () => tcp(plan, indented)],
-    ['1,000 endpoints', parts.size > 0, () => many(plan, indented, parts)],
-    ['up', only.has('up'), () => up(indented)],
-  ];
-  for (const [name, wanted, measure] of figures) {
+  for (const { name, wanted, measure } of suite.groups({ plan, only, say: indented })) {
     if (!wanted) continue;
     say(`\n${name}`);
     try {
