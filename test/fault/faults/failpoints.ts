@@ -55,28 +55,35 @@ function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash'
       const members = [master, slave];
       const file = (member: Member) => join(world.runFolder(member), 'failpoints');
       for (const member of members) writeFileSync(file(member), `${point}:${at}=${action}${once ? '*1' : ''}`);
-      if (once) void forgetOnceMet(world, members, file);
+      const before = await sidecars(world, members);
+      if (once) void forgetOnceMet(world, members, file, before);
       let asked: Promise<unknown> = Promise.resolve();
       if (by === 'switchover')
         asked = world.pool.json(['db', 'switchover', world.db, '--timeout', '30'], { timeoutMs: 60_000 }).catch(() => undefined);
       else await world.signal(by === 'failover' ? master : slave, 'engine', 'SIGKILL');
-      return {
+      const wound = {
         what: `${master.id} on ${master.host.name} led`,
         async heal() {
+          // A sidecar that hangs is ended by its supervisor.
+          const met = (await sidecars(world, members)) !== before;
+          wound.what += met ? '' : '; the point was not met';
           for (const member of members) rmSync(file(member), { force: true });
           await asked;
         },
       };
+      return wound;
     },
   };
 }
 
+async function sidecars(world: World, members: readonly Member[]): Promise<string> {
+  return JSON.stringify(await Promise.all(members.map((member) => world.pids(member, 'sidecar').catch(() => []))));
+}
+
 /** A sidecar that starts again would come to the point a first time again. */
-async function forgetOnceMet(world: World, members: readonly Member[], file: (member: Member) => string): Promise<void> {
-  const pids = async () => JSON.stringify(await Promise.all(members.map((member) => world.pids(member, 'sidecar').catch(() => []))));
-  const before = await pids();
+async function forgetOnceMet(world: World, members: readonly Member[], file: (member: Member) => string, before: string): Promise<void> {
   while (members.some((member) => existsSync(file(member)))) {
-    if ((await pids()) !== before) for (const member of members) rmSync(file(member), { force: true });
+    if ((await sidecars(world, members)) !== before) for (const member of members) rmSync(file(member), { force: true });
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
