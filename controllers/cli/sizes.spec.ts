@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';
+import { parseCpus, parseMoment, parsePast, parseSeconds, parseSize } from '#cli/sizes.ts';
 
 const GIB = 2 ** 30;
 const refused = (action: () => unknown) =>
@@ -57,5 +57,17 @@ describe('times', () => {
   ])('the moment %s', (text, moment) => expect(parseMoment(text, '--x', now)).toBe(moment));
   it.each(['soon', '25:00', '2026-13-01T00:00:00Z', '+soon', '2026'])('%j is no moment', (text) =>
     refused(() => parseMoment(text, '--x', now)),
+  );
+
+  it.each([
+    ['2026-01-30T03:00:00Z', '2026-01-30T03:00:00.000Z'],
+    ['2026-01-30T03:00:07+02:00', '2026-01-30T01:00:07.000Z'],
+    ['11:59', '2026-01-31T11:59:00.000Z'],
+    ['12:00:00', '2026-01-31T12:00:00.000Z'],
+    ['12:00:01', '2026-01-30T12:00:01.000Z'],
+    ['-30m', '2026-01-31T11:30:00.000Z'],
+  ])('the moment that was %s', (text, moment) => expect(parsePast(text, '--x', now)).toBe(moment));
+  it.each(['yesterday', '25:00', '2026-01-30T03:00:00', '2026-13-01T00:00:00Z', '-soon', '+30m'])('%j was no moment', (text) =>
+    refused(() => parsePast(text, '--x', now)),
   );
 });

@@ -57,7 +57,7 @@ const passwordOf = async (name: string) => (await pool.json<{ password: string }
 /** SQL through the endpoint, from a container of its own on the database's network. */
 async function sql(name: string, text: string): Promise<string> {
   const url = await pool.json<{ host: string; user: string; password: string; database: string }>(['db', 'url', name]);
-  return pool.first.run(
+  const said = await pool.first.run(
     'docker',
     [
       ...['run', '--rm', '--network', 'xcaas', '-e', `MYSQL_PWD=${url.password}`, '--entrypoint', 'mariadb', `xcaas/xdb:${VERSION}`],
@@ -66,6 +66,7 @@ async function sql(name: string, text: string): Promise<string> {
     ],
     { timeoutMs: 60_000 },
   );
+  return said.trimEnd();
 }
 
 async function refused(args: string[]): Promise<{ exit: number; code: string; message: string }> {

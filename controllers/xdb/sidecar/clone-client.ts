@@ -19,6 +19,8 @@ const HEAD_MS = 10_000;
 export interface CloneProgress {
   from: string;
   bytes: number;
+  /** What is being done, where that says more than bytes. */
+  doing?: string;
 }
 
 /**

@@ -17,8 +17,8 @@ export interface Reporter {
   decided(turn: Turn): void;
   /** A copy of the data that is under way. */
   cloning(progress: CloneProgress | undefined): void;
-  /** Why a copy could not be made; undefined once one was. */
-  failed(why: string | undefined): void;
+  /** Why a copy could not be made; undefined once one was. @param lasting trying again will not help */
+  failed(why: string | undefined, lasting?: boolean): void;
   isCloning(): boolean;
   /** Something beside the protocol has changed. */
   tell(): void;
@@ -48,13 +48,12 @@ export function createReporter(options: ReporterOptions): Reporter {
   let status: MemberStatus | undefined;
   let cloning: CloneProgress | undefined;
   /** Why the data could not be made. */
-  let failure: string | undefined;
+  let failure: { why: string; lasting: boolean } | undefined;
 
   function tell(): void {
     if (last === undefined) return;
     const { view, local, facts, step } = last;
-    const bytes = cloning === undefined ? '' : ` (${Math.floor(cloning.bytes / 2 ** 20)} MiB so far)`;
-    const sentence = say(`${step.reason}${bytes}${failure === undefined ? '' : `; the last try: ${failure}`}`);
+    const sentence = say(`${step.reason}${sayCloning(cloning)}${failure === undefined ? '' : `; the last try: ${failure.why}`}`);
     status = statusOf({
       ...{ member, node, address: options.address(), local, facts, step, sentence },
       ready: view?.protocol.data[member]?.value.ready ?? null,
@@ -64,6 +63,7 @@ export function createReporter(options: ReporterOptions): Reporter {
       spec: view?.spec,
       startedSerial: disk.now().startedSerial,
       cloning: cloning !== undefined,
+      failed: failure?.lasting ?? false,
       disk: diskGuard.use(),
       pendingRestart: parameters.pendingRestart(),
       archive: options.archive(),
@@ -87,8 +87,8 @@ export function createReporter(options: ReporterOptions): Reporter {
       cloning = progress;
       tell();
     },
-    failed(why) {
-      failure = why;
+    failed(why, lasting = false) {
+      failure = why === undefined ? undefined : { why, lasting };
       tell();
     },
     isCloning: () => cloning !== undefined,
@@ -96,4 +96,9 @@ export function createReporter(options: ReporterOptions): Reporter {
     status: () => status,
     sentences: () => sentences,
   };
+}
+
+function sayCloning(cloning: CloneProgress | undefined): string {
+  if (cloning === undefined) return '';
+  return ` (${cloning.doing ?? `${Math.floor(cloning.bytes / 2 ** 20)} MiB so far`})`;
 }

@@ -20,6 +20,8 @@ export interface StatusInput {
   spec: { value: DbSpec; index: number } | undefined;
   startedSerial: number;
   cloning: boolean;
+  /** There are no data, and another try will not make them. */
+  failed?: boolean;
   step: Step;
   sentence: string;
   disk: DiskUse | undefined;
@@ -65,8 +67,9 @@ function roleOf({ member, sync, replica, local }: StatusInput): MemberStatus['ro
   return replica ? 'replica' : 'slave';
 }
 
-function stateOf({ local, sync, member, cloning, step, ready, upstream }: StatusInput): MemberStatus['state'] {
+function stateOf({ local, sync, member, cloning, failed, step, ready, upstream }: StatusInput): MemberStatus['state'] {
   const { engine } = local;
+  if (failed) return 'failed';
   if (cloning || step.do === 'clone') return 'cloning';
   if (step.do === 'wait' && step.alarm !== undefined) return engine.state === 'running' ? 'failed' : 'stays_down';
   if (engine.state === 'down') return step.do === 'start' || step.do === 'initialise' ? 'starting' : 'down';

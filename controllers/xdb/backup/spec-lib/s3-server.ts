@@ -62,7 +62,8 @@ export function signatureOf({ method, path, query, headers, contentHash, time, r
   return hmac(key, `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256(request)}`).toString('hex');
 }
 
-export async function startS3(): Promise<S3Server> {
+/** @param address of this machine that it listens at */
+export async function startS3(address = '127.0.0.1'): Promise<S3Server> {
   const objects: S3Server['objects'] = new Map();
   const uploads: S3Server['uploads'] = new Map();
   let failures = { times: 0, status: 0 };
@@ -184,9 +185,9 @@ export async function startS3(): Promise<S3Server> {
     request.on('data', (chunk: Buffer) => parts.push(chunk));
     request.on('end', () => answer(request, response, Buffer.concat(parts)));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: `http://${address}:${(server.address() as AddressInfo).port}`,
     objects,
     uploads,
     fail(times, status) {

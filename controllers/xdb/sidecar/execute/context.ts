@@ -38,7 +38,7 @@ export interface Tools {
   /** A copy that is under way, for the status. */
   onClone(progress: CloneProgress | undefined): void;
   /** Why a database could not be made of another one's data, for the status; undefined once it was. */
-  onFailedCopy(why: string | undefined): void;
+  onFailedCopy(why: string | undefined, lasting?: boolean): void;
   /** The member is to end: the process exits. */
   onLeave(): void;
 }

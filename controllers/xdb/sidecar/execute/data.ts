@@ -28,7 +28,12 @@ export const initialise: Executor<'initialise'> = async (_step, tools, { view, s
   else {
     const { origin } = spec;
     try {
-      await restoreOrigin(spec, origin, (sentence) => onClone({ from: `${origin.from}: ${sentence}`, bytes: 0 }), signal);
+      await restoreOrigin(spec, origin, (doing) => onClone({ from: origin.from, bytes: 0, doing }), signal);
+      onFailedCopy(undefined);
+    } catch (error) {
+      // A backup that is damaged or gone stays so.
+      onFailedCopy(messageOf(error), error instanceof AppError && error.user);
+      throw error;
     } finally {
       onClone(undefined);
     }
