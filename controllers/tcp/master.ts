@@ -1,6 +1,7 @@
 import { AppError, hasCode } from '#core/errors.ts';
+import { exchange } from '#core/exchange.ts';
 import { type Processes, parseProc, parseSessions, parseStat, type Session, type StatRow } from '#tcp/parse.ts';
-import { assertOneCommand, exchange } from '#tcp/runtime.ts';
+import { assertOneCommand } from '#tcp/runtime.ts';
 
 /**
  * A client of the socket of HAProxy's master process (`haproxy -W -S <path>`, management manual §9.4). The master reloads, and forwards commands to
@@ -39,16 +40,16 @@ export function createMaster({ socketPath, timeoutMs = 5000 }: { socketPath: str
       assertOneCommand(command);
       return `@!${pid} ${command}`;
     });
-    return await exchange(socketPath, `${words.join(';')};quit\n`, timeoutMs);
+    return await exchange({ socketPath, who: 'HAProxy' }, `${words.join(';')};quit\n`, timeoutMs);
   }
 
   return {
     async processes() {
-      return parseProc(await exchange(socketPath, 'show proc;quit\n', timeoutMs));
+      return parseProc(await exchange({ socketPath, who: 'HAProxy' }, 'show proc;quit\n', timeoutMs));
     },
 
     async reload() {
-      const output = await exchange(socketPath, 'reload\n', RELOAD_TIMEOUT_MS);
+      const output = await exchange({ socketPath, who: 'HAProxy' }, 'reload\n', RELOAD_TIMEOUT_MS);
       const match = /^Success=([01])\n(?:--\n)?/.exec(output);
       if (match === null) throw new AppError('engine', `HAProxy's master did not say how the reload went: ${output.slice(0, 200)}`);
       return { ok: match[1] === '1', output: output.slice(match[0].length).trim() };

@@ -1,5 +1,5 @@
-import { connect } from 'node:net';
-import { AppError, messageOf, systemCode } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
+import { exchange } from '#core/exchange.ts';
 
 export interface Reply {
   /** False when HAProxy refused the command. */
@@ -38,7 +38,7 @@ export function createRuntime({ socketPath, timeoutMs = 5000 }: RuntimeOptions):
     if (commands.length === 0) return [];
     for (const command of commands) assertOneCommand(command);
     const lines = ['prompt', 'set severity-output number', ...commands, 'quit'];
-    const output = await exchange(socketPath, `${lines.join('\n')}\n`, timeoutMs + waitIn(commands));
+    const output = await exchange({ socketPath, who: 'HAProxy' }, `${lines.join('\n')}\n`, timeoutMs + waitIn(commands));
     const replies = output.split('\n> ').slice(2);
     if (replies.length < commands.length) {
       throw new AppError(
@@ -57,38 +57,6 @@ export function createRuntime({ socketPath, timeoutMs = 5000 }: RuntimeOptions):
       return reply.text;
     },
   };
-}
-
-/**
- * Writes `request`, which has to end with `quit` or another command that closes, and reads until HAProxy closes. Our side stays open: HAProxy 3.0 throws
- * away commands that it has not read yet when it sees the end of its input (14 of 120 long exchanges failed so).
- *
- * @throws AppError `unavailable` when nobody listens, `engine` when the connection breaks, `timeout`
- */
-export function exchange(socketPath: string, request: string, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    const socket = connect({ path: socketPath });
-    const timer = setTimeout(() => {
-      socket.destroy();
-      reject(new AppError('timeout', `HAProxy did not answer on ${socketPath} within ${timeoutMs} ms`));
-    }, timeoutMs);
-    const end = () => {
-      clearTimeout(timer);
-      socket.destroy();
-    };
-    socket.on('connect', () => socket.write(request));
-    socket.on('data', (chunk) => chunks.push(chunk));
-    socket.on('end', () => {
-      end();
-      resolve(Buffer.concat(chunks).toString('utf8'));
-    });
-    socket.on('error', (cause) => {
-      end();
-      const nobody = ['ENOENT', 'ECONNREFUSED'].includes(systemCode(cause) ?? '');
-      reject(new AppError(nobody ? 'unavailable' : 'engine', `HAProxy cannot be asked on ${socketPath}: ${messageOf(cause)}`, { cause }));
-    });
-  });
 }
 
 /** `;` and line ends separate commands, `\` escapes and `<<` begins a payload. Everything we write is encoded before; this is the second lock. */

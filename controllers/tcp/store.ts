@@ -38,11 +38,16 @@ export function createStore({ dir, log }: { dir: string; log: Logger }): Store {
     return (await read(path, schema)) ?? (await read(`${path}.prev`, schema));
   }
 
+  /** Files that this process has written whole. */
+  const whole = new Set<string>();
+
   async function save<T>(path: string, schema: z.ZodType<T>, value: T): Promise<void> {
-    await mkdir(tablesDir, { recursive: true });
+    const known = whole.delete(path);
+    if (!known) await mkdir(tablesDir, { recursive: true });
     // A damaged file must not take the place of the good one before it.
-    if ((await read(path, schema)) !== undefined) await rename(path, `${path}.prev`);
+    if (known || (await read(path, schema)) !== undefined) await rename(path, `${path}.prev`);
     await writeFileAtomic(path, seal(value));
+    whole.add(path);
   }
 
   return {
@@ -56,6 +61,7 @@ export function createStore({ dir, log }: { dir: string; log: Logger }): Store {
     },
     saveTable: (table) => save(tableFile(table.backend), TcpTable, table),
     async removeTable(backend) {
+      whole.delete(tableFile(backend));
       await rm(tableFile(backend), { force: true });
       await rm(`${tableFile(backend)}.prev`, { force: true });
     },

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { createBackoff } from '#core/backoff.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
@@ -70,7 +69,7 @@ export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
   const bucket = createTokenBucket({ burst: 2, perSecond: ratePerSecond });
   const backoff = createBackoff(retryMs.first, retryMs.max);
   let index = 0;
-  let delivered: string | undefined;
+  let delivered: Pick<ConsulAnswer, 'status' | 'text'> | undefined;
   const tellError = (error: AppError) => {
     try {
       options.onError?.(error);
@@ -92,10 +91,9 @@ export async function watchConsul<T>(options: WatchOptions<T>): Promise<void> {
       const meta = metaOf(answer);
       if (!meta.knownLeader) throw new AppError('unavailable', `Consul knows no leader while answering ${path}`);
 
-      const hash = contentHash(answer);
-      if (hash !== delivered) {
+      if (answer.status !== delivered?.status || answer.text !== delivered.text) {
         await options.onChange(options.parse(answer), meta);
-        delivered = hash;
+        delivered = { status: answer.status, text: answer.text };
       }
       index = meta.index < index ? 0 : meta.index;
       backoff.reset();
@@ -122,8 +120,4 @@ function metaOf(answer: ConsulAnswer): WatchMeta {
     lastContactMs: Number(header('x-consul-lastcontact') ?? 0),
     filtered: header('x-consul-results-filtered-by-acls') === 'true',
   };
-}
-
-function contentHash(answer: ConsulAnswer): string {
-  return createHash('sha1').update(String(answer.status)).update(answer.text).digest('base64');
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '#core/errors.ts';
-import { type HttpResponse, httpRequest } from '#core/http.ts';
+import { exchange } from '#core/exchange.ts';
 import { SidecarPeers } from '#xlb/schema.ts';
 
 /** nginx's control interface over its unix socket (images/xlb/README.md). All calls throw AppError `unavailable` or `timeout` when nginx is not there. */
@@ -43,15 +43,12 @@ const Groups = z.object({ workers: z.array(NginxWorker) });
 
 /** @param timeoutMs for one call; nginx itself waits for 2 s for its workers */
 export function createNginxClient(socketPath: string, timeoutMs = 5000): NginxClient {
-  const call = (method: string, path: string, body?: string): Promise<HttpResponse> =>
-    httpRequest({
-      socketPath,
-      method,
-      path,
-      headers: { host: 'xlb', 'content-type': 'application/json' },
-      timeoutMs,
-      ...(body === undefined ? {} : { body }),
-    });
+  // A connection for each call, as nginx wants it here: after a reload an open one would still talk to a replaced worker.
+  const call = async (method: string, path: string, body?: string): Promise<Answer> => {
+    const head = [`${method} ${path} HTTP/1.0`, 'host: xlb'];
+    if (body !== undefined) head.push('content-type: application/json', `content-length: ${Buffer.byteLength(body)}`);
+    return readAnswer(await exchange({ socketPath, who: 'nginx' }, `${head.join('\r\n')}\r\n\r\n${body ?? ''}`, timeoutMs));
+  };
   const put = async (path: string, text: string): Promise<'live' | 'stale'> => {
     const answer = await call('PUT', path, text);
     if (answer.status === 200) return 'live';
@@ -61,7 +58,7 @@ export function createNginxClient(socketPath: string, timeoutMs = 5000): NginxCl
   const json = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
     const answer = await call('GET', path);
     if (answer.status !== 200) throw refusal(answer, `GET ${path}`);
-    return schema.parse(JSON.parse(answer.body.toString('utf8')));
+    return schema.parse(JSON.parse(answer.body));
   };
   return {
     // An empty table is sent on purpose only: whoever calls this has corroborated it.
@@ -76,14 +73,31 @@ export function createNginxClient(socketPath: string, timeoutMs = 5000): NginxCl
     async metrics() {
       const answer = await call('GET', '/metrics');
       if (answer.status !== 200) throw refusal(answer, 'GET /metrics');
-      return answer.body.toString('utf8');
+      return answer.body;
     },
   };
 }
 
+interface Answer {
+  status: number;
+  body: string;
+}
+
+/** HTTP/1.0: the body is what follows the head, as long as the head says. */
+function readAnswer(text: string): Answer {
+  const end = text.indexOf('\r\n\r\n');
+  const head = text.slice(0, Math.max(end, 0));
+  const status = /^HTTP\/1\.\d (\d{3}) /.exec(head)?.[1];
+  const body = text.slice(end + 4);
+  const length = /^content-length: (\d+)/im.exec(head)?.[1];
+  if (status === undefined || (length !== undefined && Number(length) !== Buffer.byteLength(body)))
+    throw new AppError('engine', `nginx's answer is not whole: ${JSON.stringify(text.slice(0, 100))}`);
+  return { status: Number(status), body };
+}
+
 const CODES = { 413: 'too_large', 422: 'invalid', 504: 'timeout', 507: 'disk_full' } as const;
 
-function refusal(answer: HttpResponse, what: string): AppError {
+function refusal(answer: Answer, what: string): AppError {
   const code = CODES[answer.status as keyof typeof CODES] ?? 'engine';
-  return new AppError(code, `nginx answered ${what} with ${answer.status}: ${answer.body.toString('utf8').trim().slice(0, 300)}`);
+  return new AppError(code, `nginx answered ${what} with ${answer.status}: ${answer.body.trim().slice(0, 300)}`);
 }

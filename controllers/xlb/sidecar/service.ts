@@ -50,7 +50,7 @@ export function followService(options: ServiceFollowerOptions): ServiceFollower 
   let unusable: string[] = [];
   let failure: AppError | undefined;
   let saveTimer: NodeJS.Timeout | undefined;
-  let doubt = new AbortController();
+  let doubt: AbortController | undefined;
 
   const believe = (instances: Instance[]) => {
     believed = instances;
@@ -67,7 +67,8 @@ export function followService(options: ServiceFollowerOptions): ServiceFollower 
   }
 
   function take(health: ServiceHealth[]): void {
-    doubt.abort();
+    doubt?.abort();
+    doubt = undefined;
     failure = undefined;
     const reading = readInstances(health);
     unusable = reading.unusable;

@@ -67,6 +67,7 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
 
   let engine: Generation | undefined;
   let rendered: Rendered | undefined;
+  let renderedIndex = 0;
   let handledIndex = 0;
   let appliedIndex = 0;
   let refused: { generation: string; reason: string; at: number } | undefined;
@@ -128,7 +129,9 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
       refused = undefined;
     }
     try {
-      rendered = renderNginx(spec, limits);
+      // Each cycle comes by here, with every change of an endpoint; the structure is another one only with another specification.
+      if (rendered === undefined || index !== renderedIndex) rendered = renderNginx(spec, limits);
+      renderedIndex = index;
     } catch (error) {
       refused = { generation: '', reason: messageOf(error), at: performance.now() };
       return;

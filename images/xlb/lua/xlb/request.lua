@@ -30,27 +30,27 @@ local NO_PEER = "unix:/run/xlb/503.sock"
 local BOUNDS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
 _M.BOUNDS = BOUNDS
 
--- By the address of nginx's request, because `ngx.ctx` is lost at an internal redirect and with it the count of what is in flight.
+-- By the address of nginx's request, because `ngx.ctx` is lost at an internal redirect and with it the count of what is in flight. Addresses
+-- come again and again, so an entry stays for the next request there: put in and taken out each time, the table would be built anew every
+-- few requests. An entry without a group belongs to no request.
 local requests = {}
-local free, free_count = {}, 0
+local kept, MOST_KEPT = 0, 16384
 
 -- Requests of this worker that are at a peer.
 _M.in_flight = 0
 
-local function acquire()
-  if free_count > 0 then
-    local request = free[free_count]
-    free_count = free_count - 1
-    return request
-  end
-  return { group = false, peer = false, tried = false, since = 0 }
+local function new_request(key)
+  local request = { group = false, peer = false, tried = false, since = 0 }
+  requests[key] = request
+  kept = kept + 1
+  return request
 end
 
-local function release(request)
+local function release(key, request)
   request.group, request.peer, request.tried = false, false, false
-  if free_count < 4096 then
-    free_count = free_count + 1
-    free[free_count] = request
+  if kept > MOST_KEPT then
+    requests[key] = nil
+    kept = kept - 1
   end
 end
 
@@ -115,9 +115,10 @@ local function was_suspect(request, peer, status)
 end
 
 local function first_attempt(key)
-  local stale = requests[key]
-  if stale then
-    leave(stale)
+  local request = requests[key]
+  if request then
+    -- Sent to another place by an internal redirect.
+    leave(request)
   end
   local group = groups[var.xlb_group]
   if not group then
@@ -139,8 +140,7 @@ local function first_attempt(key)
     group.unserved = group.unserved + 1
     return nil
   end
-  local request = stale or acquire()
-  requests[key] = request
+  request = request or new_request(key)
   request.group = group
   request.tried = false
   local more = group.tries
@@ -233,11 +233,11 @@ end
 function _M.log()
   local key = tonumber(cast(intptr, get_request()))
   local request = requests[key]
-  if not request then
+  local group = request and request.group
+  if not group then
     return
   end
-  requests[key] = nil
-  local group, peer = request.group, request.peer
+  local peer = request.peer
   local status = ngx.status
   local class = status - status % 100
   group.requests = group.requests + 1
@@ -263,7 +263,7 @@ function _M.log()
       end
     end
   end
-  release(request)
+  release(key, request)
 end
 
 return _M
