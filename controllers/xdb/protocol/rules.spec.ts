@@ -288,7 +288,7 @@ describe('P: promotion', () => {
 
   it('P2 to P5: from the top, one after another', () => {
     const at = (difference: Difference) =>
-      step({ me: 'a-2', sync: promoting, engine: { readOnly: true, semiSyncMaster: false, ...difference.engine }, ...difference });
+      step({ me: 'a-2', sync: promoting, engine: { readOnly: true, semiSyncMaster: false }, ...difference });
     const done = { stoppedReceiving: EPOCH, forgotten: EPOCH };
     const off = { readOnly: true, semiSyncMaster: false };
     expect(at({})).toEqual({ rule: 'P2', do: 'stop_receiving', epoch: EPOCH });
@@ -312,7 +312,8 @@ describe('P: promotion', () => {
 describe('T: take back', () => {
   it('the one that led before leads again, with its successor as sync slave, after a while', () => {
     const late = { promotingAgeMs: 6 * BUDGETS.takeBackMs };
-    for (const engine of [down, { readOnly: true, semiSyncMaster: true }]) {
+    const engines: Difference['engine'][] = [down, { readOnly: true, semiSyncMaster: true }];
+    for (const engine of engines) {
       expect(step({ sync: promoting, engine, local: late })).toMatchObject({
         ...{ rule: 'T', do: 'write' },
         write: { next: { leader: ref('a-1'), sync: ref('a-2'), prev: null, state: 'open', epoch: EPOCH + 1 }, at: INDEX },

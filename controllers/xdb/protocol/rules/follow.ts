@@ -28,6 +28,8 @@ export function follow(s: Running): Step {
   const data = s.records.data[me];
   const ready = data?.value.ready === sync.epoch;
   const following = slave.of === leader && slave.io !== 'stopped';
+  if (guards.compare && hasDiverged(s))
+    return wait('J', `${me} holds what ${leader} does not have: it is made anew once ${leader} is there`);
   const pace = following && slave.io === 'running' ? keepPace(s, ready) : undefined;
   if (pace !== undefined) return pace;
   if (following && ready && !local.disk.wasMaster) return settled(s);
