@@ -87,7 +87,7 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
             ioError: slave.ioError,
             sqlError: slave.sqlError,
             lagSeconds: await heartbeatAge(sql),
-            backlogSeconds: slave.behind,
+            backlogSeconds: slave.behind ?? slave.secondsBehind,
             ...(place === undefined ? {} : { drained: isExecuted(slave) }),
           },
         }),

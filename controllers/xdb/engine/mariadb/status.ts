@@ -17,6 +17,8 @@ export interface SlaveStatus {
   delaySeconds: number;
   /** Seconds between what was received last and what was applied last, by the master's clock alone. */
   behind: number | null;
+  /** The same by the clocks of both; null while nothing is received. */
+  secondsBehind: number | null;
   /** Files and offsets of the master's: received until here, applied until here. */
   read: { file: string; offset: number };
   executed: { file: string; offset: number };
@@ -44,6 +46,7 @@ export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): P
     read: { file: text('Master_Log_File'), offset: number('Read_Master_Log_Pos') },
     executed: { file: text('Relay_Master_Log_File'), offset: number('Exec_Master_Log_Pos') },
     behind: behind === null || behind === undefined ? null : Math.max(0, Number(behind)),
+    secondsBehind: row.Seconds_Behind_Master == null ? null : Number(row.Seconds_Behind_Master),
   };
 }
 

@@ -4,7 +4,9 @@ import type { UpstreamDistance, UpstreamMaster } from '#xdb/engine/engine.ts';
 import { noteFollowed } from '../followed.ts';
 import { compareGtid, containsGtid, newestGtid, parseGtid } from '../gtid.ts';
 import type { Setting } from '../options.ts';
+import { setRelaySync } from '../relay-sync.ts';
 import type { Sql } from '../sql.ts';
+import { SAFETY } from '../start-options.ts';
 import { positions, type SlaveStatus, slaveStatus } from '../status.ts';
 import { binlogStatus } from './import.ts';
 import { connectUpstream } from './inspect.ts';
@@ -32,12 +34,16 @@ export async function followUpstream(sql: Sql, { dataDir }: Pick<Setting, 'dataD
   await noteFollowed(dataDir, { host, port });
   await sql.query('SET GLOBAL replicate_wild_ignore_table = ?', [caFile === undefined ? IGNORED_TABLES : '']);
   await sql.query('SET GLOBAL rpl_semi_sync_slave_enabled = OFF');
+  // Nobody counts on what is received here, and the master has it still.
+  await setRelaySync(sql, dataDir, false);
   if (place === undefined) {
     const { binlog, applied } = await positions(sql);
     const from = newestGtid(binlog, applied);
     if (compareGtid(from, applied) !== 0) await sql.query('SET GLOBAL gtid_slave_pos = ?', [from]);
   } else {
     await sql.query("SET GLOBAL slave_exec_mode = 'IDEMPOTENT'");
+    // Several threads do not keep the place up to which was applied.
+    await sql.query("SET GLOBAL slave_parallel_mode = 'none'");
     await sql.query('SET GLOBAL sync_relay_log_info = 1');
   }
   const secured =
@@ -61,6 +67,8 @@ export async function followUpstream(sql: Sql, { dataDir }: Pick<Setting, 'dataD
 export async function forgetUpstream(sql: Sql, dataDir: string): Promise<void> {
   await sql.query("SET GLOBAL replicate_wild_ignore_table = ''");
   await sql.query("SET GLOBAL slave_exec_mode = 'STRICT'");
+  await sql.query(`SET GLOBAL slave_parallel_mode = '${SAFETY.slave_parallel_mode}'`);
+  await setRelaySync(sql, dataDir, true);
   await rm(startFile(dataDir), { force: true });
 }
 
