@@ -28,6 +28,8 @@ export interface XcacheLab {
   readonly password: string;
   member(id: string, options?: { env?: Record<string, string> }): Promise<XcacheMember>;
   lead(): Promise<LeadRecord | undefined>;
+  /** In a member's container. */
+  exec(container: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
   /** Orders a change of the master. @returns the order's state when it is over */
   switchover(target?: string): Promise<MoveOrder>;
   /** Removes everything, also after a failure. */
@@ -110,6 +112,7 @@ export async function startXcacheLab(fields: Partial<NewCache> = {}): Promise<Xc
         made.push(member);
         return member;
       },
+      exec: (container, ...args) => run('docker', ['exec', container, ...args], { timeoutMs: 30_000 }),
       async lead() {
         const entry = await consul.kv.get(keys.lead, { consistent: true });
         return entry === undefined ? undefined : LeadRecord.parse(JSON.parse(entry.value));
@@ -236,7 +239,8 @@ function memberOf({
       return stdout.trim();
     },
     async signal(name, signal) {
-      const script = `for p in /proc/[0-9]*; do if [ "$(cat $p/comm 2>/dev/null)" = ${comm[name]} ]; then kill -${signal} \${p#/proc/} && echo yes; fi; done`;
+      // Node names its main thread otherwise than itself.
+      const script = `for p in /proc/[0-9]*; do line=$(tr '\\0' ' ' < $p/cmdline 2>/dev/null); first=\${line%% *}; if [ "\${first##*/}" = ${comm[name]} ]; then kill -${signal} \${p#/proc/} && echo yes; fi; done`;
       const { stdout } = await run('docker', ['exec', container, 'sh', '-c', script]);
       if (!stdout.includes('yes')) throw new Error(`${id} has no ${name}`);
     },

@@ -5,8 +5,13 @@ import { answer, messages, type SentinelClient, type SentinelDeps, type Sentinel
 import { createRequestReader, encode } from './resp.ts';
 
 export interface SentinelServer {
-  /** What it says may have changed: subscribers are told of a new master. */
-  changed(): void;
+  /**
+   * What it says may have changed: subscribers are told of a new master.
+   *
+   * @param cut connections to the old master were ended: clients look for the new one already, and those of ioredis give up for ever when they are told just then. They are told
+   * a little later
+   */
+  changed(cut: boolean): void;
   close(): void;
 }
 
@@ -18,6 +23,7 @@ export interface SentinelServerOptions extends Omit<SentinelDeps, 'clientId' | '
 }
 
 const MAX_CLIENTS = 2000;
+const TELL_LATER_MS = 2000;
 /** A subscriber that does not read what it asked for is no use. */
 const MAX_UNSENT = 1 << 20;
 
@@ -26,6 +32,7 @@ export function serveSentinel({ port, view, log, ...deps }: SentinelServerOption
   const clients = new Map<SentinelClient, { socket: Socket; id: number }>();
   let lastId = 0;
   let told: SentinelView['master'];
+  const timers = new Set<NodeJS.Timeout>();
 
   const server = createServer((socket) => {
     const known = view();
@@ -63,17 +70,24 @@ export function serveSentinel({ port, view, log, ...deps }: SentinelServerOption
   }
 
   return {
-    changed() {
+    changed(cut) {
       const now = view();
       const { master } = now ?? {};
       if (now === undefined || master === undefined) return;
-      const isNew = told !== undefined && (told.address !== master.address || told.port !== master.port);
-      // `<name> <old address> <old port> <new address> <new port>`, as Sentinels write it.
-      if (isNew && told !== undefined)
-        publish('+switch-master', `${now.name} ${told.address} ${told.port} ${master.address} ${master.port}`);
+      const before = told;
       told = master;
+      if (before === undefined || (before.address === master.address && before.port === master.port)) return;
+      // `<name> <old address> <old port> <new address> <new port>`, as Sentinels write it.
+      const text = `${now.name} ${before.address} ${before.port} ${master.address} ${master.port}`;
+      if (!cut) return publish('+switch-master', text);
+      const timer = setTimeout(() => {
+        timers.delete(timer);
+        publish('+switch-master', text);
+      }, TELL_LATER_MS);
+      timers.add(timer);
     },
     close() {
+      for (const timer of timers) clearTimeout(timer);
       server.close();
       for (const { socket } of clients.values()) socket.destroy();
     },

@@ -100,6 +100,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   let doubt: Local['doubt'];
   let restartSerial = 0;
   let ended = false;
+  let cutBefore = false;
   let complaint = '';
   let soonTimer: NodeJS.Timeout | undefined;
 
@@ -241,7 +242,9 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     if (seen !== undefined) {
       const table = endpointOf(seen, { member, address }, endpoint.current());
       if (table !== undefined) endpoint.lead(table);
-      sentinel.changed();
+      // A master that was lost without a word leaves its clients' connections open; one that stood down or handed over has cut them.
+      if (lead !== undefined && lead.state !== 'open') cutBefore = lead.state !== 'promoting' || lead.clear;
+      sentinel.changed(cutBefore);
     }
     const master = lead === undefined || lead.master.id === member ? undefined : lead.master.id;
     const at = master === undefined ? undefined : addresses.of(master);
