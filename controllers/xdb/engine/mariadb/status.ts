@@ -19,6 +19,8 @@ export interface SlaveStatus {
   behind: number | null;
   /** The same by the clocks of both; null while nothing is received. */
   secondsBehind: number | null;
+  /** The thread that applies has come to the end of the relay log and waits there. */
+  atEnd: boolean;
   /** Files and offsets of the master's: received until here, applied until here. */
   read: { file: string; offset: number };
   executed: { file: string; offset: number };
@@ -46,6 +48,7 @@ export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): P
     read: { file: text('Master_Log_File'), offset: number('Read_Master_Log_Pos') },
     executed: { file: text('Relay_Master_Log_File'), offset: number('Exec_Master_Log_Pos') },
     behind: behind === null || behind === undefined ? null : Math.max(0, Number(behind)),
+    atEnd: text('Slave_SQL_Running') === 'Yes' && /^Slave has read all relay log/.test(text('Slave_SQL_Running_State')),
     secondsBehind: row.Seconds_Behind_Master == null ? null : Number(row.Seconds_Behind_Master),
   };
 }

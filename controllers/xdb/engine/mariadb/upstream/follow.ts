@@ -72,9 +72,12 @@ export async function forgetUpstream(sql: Sql, dataDir: string): Promise<void> {
   await rm(startFile(dataDir), { force: true });
 }
 
-/** Of a master without GTIDs: everything that was received is applied. */
-export function isExecuted({ read, executed }: SlaveStatus): boolean {
-  return read.file === executed.file && read.offset === executed.offset;
+/**
+ * Of a master without GTIDs: everything that was received is applied. Where receiving ended in the middle of a transaction its beginning is left in the relay log for ever: it
+ * was not received, and the thread that applies waits behind it.
+ */
+export function isExecuted({ read, executed, io, atEnd }: SlaveStatus): boolean {
+  return (read.file === executed.file && read.offset === executed.offset) || (io === 'stopped' && atEnd);
 }
 
 const POLL_MS = 50;
