@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import type { AppError } from '#core/errors.ts';
 import { silentLogger } from '#core/log.ts';
 import { createSupervisor, netstring } from './supervisor.ts';
 
@@ -56,6 +57,24 @@ describe('createSupervisor', () => {
   it('a start that is refused is a conflict', async () => {
     const { supervisor } = channel(() => ['refused start engine 7 runs']);
     await expect(supervisor.start({ file: '/x', args: [] })).rejects.toMatchObject({ code: 'conflict' });
+  });
+
+  it('a start is waited for longer than a pet reaches ahead: after that it is refused, and nothing comes late (A2)', async () => {
+    const petMs = 5000;
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { supervisor } = channel();
+      let end = 'waits';
+      supervisor.start({ file: '/x', args: [] }).catch((error: AppError) => {
+        end = error.code;
+      });
+      await vi.advanceTimersByTimeAsync(petMs + 500);
+      expect(end).toBe('waits');
+      await vi.advanceTimersByTimeAsync(petMs);
+      expect(end).toBe('timeout');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('a kill is over when the process is gone, also when there was none', async () => {

@@ -46,7 +46,7 @@ export const MUTATIONS: readonly Mutation[] = [
   { off: ['skipSlaveStart'], rule: 'J1: skip_slave_start' },
   { off: ['syncRelayLog'], rule: 'J1: sync_relay_log' },
   { off: ['unreadyBeforeUnsynced'], rule: 'J3: not ready before the relay log is not synced', slow: true },
-  { off: ['unnamedBeforeUnsynced'], rule: 'J3: nor named', slow: true },
+  { off: ['unnamedBeforeUnsynced'], rule: 'J3: nor named', world: { staleRecords: true }, slow: true },
   { off: ['syncedBeforeReady'], rule: 'J3: synced again before ready', slow: true },
   { off: ['syncsWhatIsThere'], rule: 'J3: with what was received before', slow: true },
   { off: ['generation'], rule: 'G1: who promotes', world: diskLoss },
