@@ -16,6 +16,8 @@ vi.setConfig({ testTimeout: 1_200_000, hookTimeout: 900_000 });
 const seed = Number(process.env.XCAAS_FAULT_SEED ?? 1);
 const only = new RegExp(process.env.XCAAS_FAULT_ONLY ?? '');
 const count = Number(process.env.XCAAS_FAULTS ?? 200);
+/** A run in parts: its faults from this number on. */
+const from = Number(process.env.XCAAS_FAULT_FROM ?? 1);
 const random = createRandom(seed);
 const sequence = faultSequence(
   FAULTS.filter(({ name }) => only.test(name)),
@@ -36,7 +38,8 @@ describe.skipIf(process.env.XCAAS_FAULT_PROVE !== undefined)(`${count} faults, s
     await suite?.stop();
   });
 
-  it.each(sequence.map((fault, at) => ({ fault, number: at + 1, name: fault.name })))('#$number $name', async ({ fault, number }) => {
+  const faults = sequence.map((fault, at) => ({ fault, number: at + 1, name: fault.name }));
+  it.each(faults.slice(from - 1))('#$number $name', async ({ fault, number }) => {
     if (over !== undefined) throw new Error(`not tried: ${over}`);
     const one = await suite.runner.run(fault, number, random.fork(`fault ${number}`)).catch((error: unknown) => {
       over = `the database was not whole before fault ${number}`;

@@ -1,5 +1,6 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { signal } from '#test/pool/processes.ts';
 import { EXPECT, type Fault } from '../fault.ts';
 import type { Member, World } from '../world.ts';
 
@@ -34,7 +35,7 @@ const POINTS: readonly Point[] = [
 
 const BROUGHT: Record<Point['by'], string> = {
   failover: 'kill -9 engine of the master',
-  fallback: 'kill -9 engine of the slave',
+  fallback: 'the engine of the slave sleeps for 4 s',
   switchover: 'switchover',
 };
 
@@ -60,7 +61,9 @@ function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash'
       let asked: Promise<unknown> = Promise.resolve();
       if (by === 'switchover')
         asked = world.pool.json(['db', 'switchover', world.db, '--timeout', '30'], { timeoutMs: 60_000 }).catch(() => undefined);
-      else await world.signal(by === 'failover' ? master : slave, 'engine', 'SIGKILL');
+      else if (by === 'failover') await world.signal(master, 'engine', 'SIGKILL');
+      else asked = nap(world, slave);
+      asked.catch(() => undefined);
       const wound = {
         what: `${master.id} on ${master.host.name} led`,
         async heal() {
@@ -74,6 +77,14 @@ function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash'
       return wound;
     },
   };
+}
+
+/** Longer than a commit may wait, shorter than its own sidecar bears. */
+async function nap(world: World, member: Member): Promise<void> {
+  const sleeping = await world.pids(member, 'engine');
+  for (const pid of sleeping) signal(pid, 'SIGSTOP');
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  for (const pid of sleeping) signal(pid, 'SIGCONT');
 }
 
 async function sidecars(world: World, members: readonly Member[]): Promise<string> {
