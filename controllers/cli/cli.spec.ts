@@ -514,11 +514,14 @@ describe('databases', () => {
       'GET /v1/dbs/adb': [
         { body: dbView() },
         { body: dbView({ status: 'DEGRADED', sentence: 'adb-2 is away', members: [dbMember('adb-1', 'master', 'host-a'), away] }) },
+        { body: dbView({ status: 'DEGRADED', sentence: 'the status was written before adb-2 came back' }) },
         { body: dbView() },
       ],
       'POST /v1/dbs/adb/resize': { status: 202 },
     });
-    expect((await cli('db resize adb --memory 2', { env: replaced.env })).stderr).toContain('adb-2 is away');
+    const { stdout, stderr } = await cli('db resize adb --memory 2', { env: replaced.env });
+    expect(stderr).toMatch(/adb-2 is away\n[^]*before adb-2 came back/);
+    expect(stdout).toContain('READY');
     // One that had no slave before is not waited for to get one.
     const alone = await apiOf({
       'GET /v1/dbs/adb': { body: dbView({ status: 'DEGRADED', sync: null }) },

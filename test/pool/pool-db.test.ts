@@ -125,9 +125,11 @@ describe('making a database', { timeout: 400_000 }, () => {
   });
 
   it('makes a master and a slave in two groups with the owner’s command', async () => {
+    // A tag of the owner's, on one host.
+    await pool.first.run('docker', ['tag', `xcaas/xdb:${VERSION}`, 'acs/xdb:tag']);
     const start = performance.now();
     const made = await pool.json<DbJson>([
-      ...['db', 'create', '-d', 'adb', '--cpu', '2', '--memory', '4', '--disk', '100', '--image', `xcaas/xdb:${VERSION}`],
+      ...['db', 'create', '-d', 'adb', '--cpu', '2', '--memory', '4', '--disk', '100', '--image', 'acs/xdb:tag'],
       ...['--opt', 'engine=innodb', '--opt', 'storage=ssd', '--publish', '13306'],
     ]);
     measured('db create to READY', performance.now() - start);
@@ -143,7 +145,7 @@ describe('making a database', { timeout: 400_000 }, () => {
     expect(made.endpoint.published).toHaveLength(2);
     for (const { id } of made.members) {
       const { HostConfig, Config } = await containerOf(made, id);
-      expect([HostConfig.CpusetCpus, HostConfig.Memory]).toEqual(['0,1', 4 * 2 ** 30]);
+      expect([HostConfig.CpusetCpus, HostConfig.Memory]).toEqual(['0-1', 4 * 2 ** 30]);
       expect(Config.Labels).toMatchObject({ 'xcaas.kind': 'db', 'xcaas.name': 'adb', 'xcaas.member': id });
     }
     expect(Number(await sql(pool.first, 'SELECT @@innodb_buffer_pool_size'))).toBeGreaterThan(2 * 2 ** 30);
@@ -279,9 +281,27 @@ describe('changing the master', { timeout: 400_000 }, () => {
     expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
   });
 
+  it('waits for the time it is given, and can be called off until then', async () => {
+    const before = await status();
+    await pool.json(['db', 'switchover', 'adb', '--at', '+1h']);
+    const second = await pool.cli(['db', 'switchover', 'adb', '--json']);
+    expect({ exit: second.code, hint: error(second.stdout).hint }).toEqual({ exit: 4, hint: expect.stringContaining('--cancel') });
+    await pool.json(['db', 'switchover', 'adb', '--cancel']);
+    await pool.json(['db', 'switchover', 'adb', '--at', '+3s']);
+    expect((await status()).master).toBe(before.master);
+    await untilSame('it leads when its time has come', 60, async () => (await status()).master, before.sync);
+    await untilSame('the pair is whole again', 60, async () => (await status()).status, 'READY');
+  });
+
+  it('rests while it is paused', async () => {
+    await pool.json(['db', 'pause', 'adb', '--for', '10m']);
+    expect(await status()).toMatchObject({ status: 'PAUSED', sentence: expect.stringContaining('failover and maintenance rest until') });
+    expect(await pool.json(['db', 'resume', 'adb'])).toMatchObject({ status: 'READY' });
+  });
+
   it('is told as events with its reason', async () => {
     const events = await pool.json<{ reason: string; sentence: string }[]>(['db', 'events', 'adb']);
-    expect(events.filter(({ reason }) => reason === 'switchover')).toHaveLength(3);
+    expect(events.filter(({ reason }) => reason === 'switchover')).toHaveLength(4);
     expect(events.find(({ reason }) => reason === 'switchover')?.sentence).toMatch(
       /leads in place of adb-1 \(epoch 2\): a switchover was asked for/,
     );
@@ -347,6 +367,10 @@ describe('a host that is gone for good', { timeout: 600_000 }, () => {
     const before = await status('spare');
     const gone = pool.host(memberOf(before, before.sync)?.node ?? '');
     await gone.kill();
+    await until('its slave is known to be down', 60, async () => {
+      const { code, stdout } = await pool.cli(['db', 'switchover', 'spare', '--to', before.sync ?? '', '--json']);
+      return code === 4 && /is down/.test(error(stdout).message) ? true : undefined;
+    });
     const { value } = await until('another member is in sync, 30 s of waiting for the lost host included', 300, async () => {
       const now = await status('spare');
       return now.status === 'READY' && now.sync !== before.sync ? now : undefined;

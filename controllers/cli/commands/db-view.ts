@@ -68,8 +68,8 @@ export async function viewDb({ api }: Context, name: string): Promise<DbView> {
 }
 
 export interface SettledOptions {
-  /** How it was before the change: what a slave protected then, one protects again. */
-  before?: Pick<DbView, 'sync'>;
+  /** How it was before the change: READY then is READY again, and what a slave protected, one protects again. */
+  before?: Pick<DbView, 'sync' | 'status'>;
   /** What must be so besides. */
   settled?: (db: DbView) => boolean;
 }
@@ -85,9 +85,10 @@ export async function waitSettled(context: Context, name: string, { before, sett
     const db = await viewDb(context, name);
     const rests = db.status === 'PAUSED';
     const changing = db.members.filter((member) => member.changing).map((member) => member.id);
+    const isWorse = before?.status === 'READY' && db.status === 'DEGRADED';
     const isProtected =
       before === undefined || before.sync === null || db.members.some((each) => each.id === db.sync && each.state === 'running');
-    if (db.status === 'FAILED' || (settled(db) && ((changing.length === 0 && isProtected) || rests)))
+    if (db.status === 'FAILED' || (settled(db) && ((changing.length === 0 && isProtected && !isWorse) || rests)))
       return rests ? { ...db, status: 'READY' } : db;
     const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${db.sentence}` : db.sentence;
     return { ...db, status: 'PENDING', sentence };

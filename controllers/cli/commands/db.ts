@@ -173,9 +173,7 @@ export const dbCommands: readonly Command[] = [
     async run(context, input) {
       const name = textArg(input, 0);
       await context.api.post(dbPath(name, '/undestroy'));
-      // Who is named as its slave has to start first; a host that is lost is not waited for.
-      const comes = ['starting', 'catching_up', 'cloning', 'down'];
-      await showWhenSettled(context, name, { settled: ({ members }) => members.every(({ state }) => !comes.includes(state)) });
+      await showWhenSettled(context, name, { settled: comesUp() });
     },
   },
 ];
@@ -200,4 +198,18 @@ async function contentOf(context: Context, name: string, purge: boolean): Promis
     if (purge && kept) return { members: 0, inside: 0 };
     throw error;
   }
+}
+
+/** Milliseconds for which a database that was brought back has to say the same, to be taken at its word that it is not READY. */
+const REST_MS = 3000;
+
+/** Its members start one after another, and the status follows what they say. A host that is lost is not waited for. */
+function comesUp(): (db: DbView) => boolean {
+  const comes = new Set(['starting', 'catching_up', 'cloning', 'down']);
+  let said = { sentence: '', since: 0 };
+  return ({ status, sentence, members }) => {
+    if (members.some(({ state }) => comes.has(state))) return false;
+    if (said.sentence !== sentence) said = { sentence, since: Date.now() };
+    return status !== 'DEGRADED' || Date.now() - said.since >= REST_MS;
+  };
 }
