@@ -23,7 +23,7 @@ export const readOnly: Executor<'read_only'> = async (step, tools, moment) => {
     if (epoch !== undefined) await heartbeat.beatNow({ epoch, member: config.member, instance: session.instance }, FIRST_BEAT_MS);
     return DONE;
   }
-  // Its account may write although read-only is in force, and nothing may be written after the position that W2 samples.
+  // One that waits for its acknowledgement, and is sent again and again, would stand in the way of read-only like any other commit.
   if (!(await heartbeat.pause(READ_ONLY_MS))) {
     heartbeat.resume();
     return FAILED;
