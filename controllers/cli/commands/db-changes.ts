@@ -78,7 +78,8 @@ export const dbChangeCommands: readonly Command[] = [
         await context.api.post(dbPath(name, '/cutover'), { masterLost }),
       );
       if (done.warning !== undefined) context.out.note(done.warning);
-      await showWhenSettled(context, name);
+      // Of two members, where there is room for them.
+      await showWhenSettled(context, name, { settled: (db) => db.sync !== null || db.code === 'no_host' });
     },
   },
   {
