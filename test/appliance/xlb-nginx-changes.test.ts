@@ -196,7 +196,6 @@ test('a reload keeps tables, health and the requests in flight; the old worker s
   await put('reload', all(), { maxFails: 1, failTimeoutMs: 60_000 });
   backends[1]!.mode = 'close';
   for (let i = 0; i < 6; i++) await nginx.get('reload');
-  backends[1]!.mode = 'answer';
   const socket = await connect('reload');
   let stop = false;
   const statuses: number[] = [];
@@ -222,6 +221,7 @@ test('a reload keeps tables, health and the requests in flight; the old worker s
   for (const worker of workers.filter((one) => !one.leaving)) {
     expect(worker.groups.reload!.peers.find(({ id }) => id === 'b')!.healthy).toBe(false);
   }
+  backends[1]!.mode = 'answer';
   socket.close();
   await eventually(async () => (await nginx.pids()).old.length === 0, 'the old worker ends');
 });
