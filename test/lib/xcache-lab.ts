@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect as connectTo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
@@ -47,6 +48,9 @@ export interface XcacheMember {
   /** `valkey-cli` inside, as the sidecar's account. */
   cli(...args: string[]): Promise<string>;
   signal(name: 'engine' | 'node' | 'supervisor', signal: string): Promise<void>;
+  /** Takes it off the cache's network and away from Consul, as when its host is cut off: nothing is refused, nothing is answered. */
+  cutOff(): Promise<void>;
+  join(): Promise<void>;
   pause(): Promise<void>;
   unpause(): Promise<void>;
   /** SIGKILL of the container, as when its host dies. */
@@ -169,7 +173,7 @@ interface MemberParts {
 
 async function startMember({ id, spec, suffix, tag, bundle, consul, server, credentials, ...parts }: MemberParts): Promise<XcacheMember> {
   const folder = join(parts.folder, id);
-  for (const name of ['member', 'secrets', 'data']) {
+  for (const name of ['member', 'secrets', 'data', 'consul']) {
     await mkdir(join(folder, name), { recursive: true });
     await chown(join(folder, name), USER, USER);
   }
@@ -179,17 +183,59 @@ async function startMember({ id, spec, suffix, tag, bundle, consul, server, cred
     await chown(join(folder, 'secrets', name), USER, USER);
   }
   const container = `xcaas-test-xcache-${suffix}-${id}`;
+  const line = await consulLine(join(folder, 'consul/http.sock'), server.socketPath);
   const env = { XCAAS_KIND: 'cache', XCAAS_NAME: spec.name, XCAAS_MEMBER: id, XCAAS_NODE: 'test', XCAAS_LOG: 'debug', ...parts.env };
   await docker(
     ...['run', '--detach', '--name', container, '--hostname', id, '--network', spec.network, '--label', 'xcaas.test=xcache'],
     ...['--restart', 'unless-stopped', '--stop-timeout', '60'],
     ...Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
-    ...['--volume', `${dirname(server.socketPath)}:/run/consul`, '--volume', `${join(folder, 'member')}:/run/member`],
+    ...['--volume', `${join(folder, 'consul')}:/run/consul`, '--volume', `${join(folder, 'member')}:/run/member`],
     ...['--volume', `${join(folder, 'secrets')}:/run/secrets:ro`, '--volume', `${join(folder, 'data')}:/var/lib/xcache`],
     ...['--volume', `${bundle}:/usr/share/xcache/xcache.mjs:ro`],
     ...[tag, '/usr/local/bin/node', '--enable-source-maps', '/usr/share/xcache/xcache.mjs'],
   );
-  return memberOf({ id, container, folder, spec, credentials });
+  return memberOf({ id, container, folder, spec, credentials, line });
+}
+
+/** A member's way to Consul, which can be cut. */
+interface ConsulLine {
+  cut(isCut: boolean): void;
+  close(): void;
+}
+
+async function consulLine(path: string, to: string): Promise<ConsulLine> {
+  let isCut = false;
+  const open = new Set<Socket>();
+  const server = createServer((socket) => {
+    open.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => open.delete(socket));
+    if (isCut) return;
+    const other = connectTo(to);
+    open.add(other);
+    other.on('error', () => socket.destroy());
+    other.on('close', () => {
+      open.delete(other);
+      socket.destroy();
+    });
+    socket.on('close', () => other.destroy());
+    socket.pipe(other).pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  await chmod(path, 0o666);
+  const end = () => {
+    for (const socket of open) socket.destroy();
+  };
+  return {
+    cut(next) {
+      isCut = next;
+      end();
+    },
+    close() {
+      server.close();
+      end();
+    },
+  };
 }
 
 function memberOf({
@@ -198,7 +244,8 @@ function memberOf({
   folder,
   spec,
   credentials,
-}: Pick<MemberParts, 'id' | 'folder' | 'spec' | 'credentials'> & { container: string }): XcacheMember {
+  line,
+}: Pick<MemberParts, 'id' | 'folder' | 'spec' | 'credentials'> & { container: string; line: ConsulLine }): XcacheMember {
   const socketPath = join(folder, 'member/admin.sock');
   const comm = { engine: `${spec.engine}-server`, node: 'node', supervisor: 'supervisor' };
   const member: XcacheMember = {
@@ -244,6 +291,14 @@ function memberOf({
       const { stdout } = await run('docker', ['exec', container, 'sh', '-c', script]);
       if (!stdout.includes('yes')) throw new Error(`${id} has no ${name}`);
     },
+    async cutOff() {
+      line.cut(true);
+      await docker('network', 'disconnect', '--force', spec.network, container);
+    },
+    async join() {
+      line.cut(false);
+      await docker('network', 'connect', spec.network, container);
+    },
     pause: async () => void (await docker('pause', container)),
     unpause: async () => void (await docker('unpause', container)),
     kill: async () => void (await docker('kill', container)),
@@ -253,7 +308,10 @@ function memberOf({
       const { stdout, stderr } = await run('docker', ['logs', container]);
       return `${stdout}${stderr}`;
     },
-    remove: async () => void (await run('docker', ['rm', '--force', '--volumes', container])),
+    async remove() {
+      line.close();
+      await run('docker', ['rm', '--force', '--volumes', container]);
+    },
   };
   return member;
 }
