@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
 import type { DbStatus } from '#xdb/schema.ts';
-import { backupAlarm, backupEvents, backupsSeen } from './backup-events.ts';
+import { archiveAlarm, backupAlarm, backupEvents, backupsSeen } from './backup-events.ts';
 
 const record = (change: Partial<BackupRecord> = {}): BackupRecord => ({
   ...{ v: 1, id: '20260101-020000-abcd', db: 'adb', kind: 'full', by: 'user', state: 'done', created: 't', bytes: 7, store: 'volume' },
@@ -48,5 +48,16 @@ describe('what somebody has to see to', () => {
     expect(backupAlarm([record(), { ...failed, deleting: 't' }])).toBeUndefined();
     expect(backupAlarm([verified(false)])).toMatch(/abcd is damaged: adb.t has 3 rows/);
     expect(backupAlarm([verified(false), record({ id: '20260103-020000-abcd' })])).toBeUndefined();
+  });
+
+  it('is an archive that fails for minutes while nobody else archives', () => {
+    const now = new Date('2026-01-01T12:00:00Z');
+    const archive = { active: false, sentence: 'the store answered 403', behindBytes: 0, failingSince: '2026-01-01T11:57:00Z' };
+    const one = { member: 'adb-1', archive };
+    const idle = { member: 'adb-2', archive: { active: false, sentence: 'the leader archives', behindBytes: 0 } };
+    expect(archiveAlarm([one, idle], now)).toMatch(/adb-1 does not archive since 2026-01-01T11:57:00Z: the store answered 403/);
+    expect(archiveAlarm([{ ...one, archive: { ...archive, failingSince: '2026-01-01T11:59:00Z' } }, idle], now)).toBeUndefined();
+    expect(archiveAlarm([one, { ...idle, archive: { ...idle.archive, active: true } }], now)).toBeUndefined();
+    expect(archiveAlarm([idle, { member: 'adb-3' }], now)).toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 import type { NewEvent } from '#pool/events.ts';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
-import type { DbStatus } from '#xdb/schema.ts';
+import type { DbStatus, MemberStatus } from '#xdb/schema.ts';
 
 /** What has become of a backup, in a word: a change of it is worth an event. **Pure.** */
 export function becameOf({ state, verify, deleting }: BackupRecord): string {
@@ -48,6 +48,18 @@ export function backupEvents(name: string, before: DbStatus | undefined, backups
         return [];
     }
   });
+}
+
+/** How long the archive may fail before it counts: what passes by itself is no alarm, in milliseconds. */
+const FAILING_MS = 2 * 60_000;
+
+/** What was committed since then is in no backup, and nobody may have noticed. **Pure.** */
+export function archiveAlarm(sidecars: readonly Pick<MemberStatus, 'member' | 'archive'>[], now: Date): string | undefined {
+  // Where one member archives, the archive has everything.
+  if (sidecars.some(({ archive }) => archive?.active)) return undefined;
+  const failing = sidecars.find(({ archive }) => now.getTime() - Date.parse(archive?.failingSince ?? '') >= FAILING_MS);
+  if (failing?.archive === undefined) return undefined;
+  return `${failing.member} does not archive since ${failing.archive.failingSince}: ${failing.archive.sentence}`;
 }
 
 /** What somebody has to see to: the last backup could not be made, or the newest that there is was found damaged. **Pure.** */

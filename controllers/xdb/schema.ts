@@ -173,6 +173,7 @@ export const MemberStatus = z.object({
       gtid: z.string().optional(),
       time: z.string().optional(),
       behindBytes: z.number().int(),
+      failingSince: z.string().optional(),
     })
     .optional(),
   time: z.string(),

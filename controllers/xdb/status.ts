@@ -1,6 +1,6 @@
 import { lossOf } from '#pool/lost-host.ts';
 import { sharingOf } from '#pool/placement-sharing.ts';
-import { backupAlarm, backupsSeen } from '#xdb/backup-events.ts';
+import { archiveAlarm, backupAlarm, backupsSeen } from '#xdb/backup-events.ts';
 import { goesAt } from '#xdb/plan/destroyed.ts';
 import { wantedMembers } from '#xdb/plan/membership.ts';
 import { pendingChange } from '#xdb/plan/rolling.ts';
@@ -184,7 +184,8 @@ function writable(spec: DbSpec, observed: Observed, now: Date): Verdict {
   for (const { id } of replicas)
     amiss.push({ sentence: `the read replica ${id} does not follow: ${stateOf(id, observed, now)}`, next: [`db topology ${name}`] });
   const alarm = backupAlarm(observed.backups);
-  if (alarm !== undefined) amiss.push({ sentence: alarm, next: [`db backup list ${name}`] });
+  const silent = archiveAlarm(observed.sidecars, now);
+  for (const each of [alarm, silent]) if (each !== undefined) amiss.push({ sentence: each, next: [`db backup list ${name}`] });
   if (observed.refused !== undefined) amiss.push({ sentence: observed.refused.message, next: [`db events ${name}`] });
   const [first] = amiss;
   if (first !== undefined) {

@@ -207,7 +207,8 @@ function describe({ plan, backups, windows, note }: z.infer<typeof List>): strin
     ...(note === '' ? [] : [note]),
     `plan      to ${store}, ${when}, ${keep} are kept${checked}`,
     ...(windows ?? []).map(
-      ({ from, to, store: place }) => `restore   any second from ${from} to ${to}${place === store ? '' : ` (${place})`}`,
+      ({ from, to, store: place }) =>
+        `restore   ${from === to ? `as of ${from}` : `any second from ${from} to ${to}`}${place === store ? '' : ` (${place})`}`,
     ),
   ];
   if (backups.length === 0) return [...lines, 'there is no backup yet'].join('\n');

@@ -93,6 +93,8 @@ export const ArchiveStatus = z.object({
   gtid: z.string().optional(),
   time: z.string().optional(),
   behindBytes: z.number().int(),
+  /** Since when it fails, where it should archive. */
+  failingSince: z.string().optional(),
 });
 export type ArchiveStatus = z.infer<typeof ArchiveStatus>;
 

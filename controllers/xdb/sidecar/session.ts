@@ -142,5 +142,5 @@ export function keepSession<S = MemberStatus>(options: MemberSessionOptions<S>):
 /** What of a status is worth a write by itself. */
 function withoutMoving(status: MemberStatus): string {
   const { time, gtid, lagSeconds, disk, archive, ...rest } = status;
-  return JSON.stringify({ ...rest, disk: disk?.state, archive: archive && [archive.active, archive.sentence] });
+  return JSON.stringify({ ...rest, disk: disk?.state, archive: archive && [archive.active, archive.sentence, archive.failingSince] });
 }

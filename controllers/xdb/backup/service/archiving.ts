@@ -20,7 +20,10 @@ export function usable(records: readonly BackupRecord[], { shown }: Pick<Place, 
 }
 
 /** Lets the archiver work when it is this member's job. */
-export function createArchiving({ member, situation, paths, log }: BackupServiceDeps, placeOf: (present: Situation) => Place): Archiving {
+export function createArchiving(
+  { member, situation, paths, log, now = () => new Date() }: BackupServiceDeps,
+  placeOf: (present: Situation) => Place,
+): Archiving {
   const index = join(paths.data, 'binlog.index');
   let current: { place: Place; archiver: Archiver } | undefined;
   let status: ArchiveStatus = { member, active: false, sentence: 'it has not begun', behindBytes: 0 };
@@ -40,7 +43,8 @@ export function createArchiving({ member, situation, paths, log }: BackupService
       const why = reasonNotTo(present, records);
       if (present === undefined || why !== undefined) {
         await current?.archiver.turn(undefined, signal);
-        status = { ...status, active: false, sentence: why ?? '', behindBytes: 0 };
+        const { failingSince: _, ...before } = status;
+        status = { ...before, active: false, sentence: why ?? '', behindBytes: 0 };
         return;
       }
       const place = placeOf(present);
@@ -58,7 +62,7 @@ export function createArchiving({ member, situation, paths, log }: BackupService
       };
     },
     failed(sentence) {
-      status = { ...status, active: false, sentence };
+      status = { ...status, active: false, sentence, failingSince: status.failingSince ?? now().toISOString() };
     },
     status: () => status,
   };

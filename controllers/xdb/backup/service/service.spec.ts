@@ -46,7 +46,7 @@ async function serve(backup: Partial<DbSpec['backup']>, more: Partial<DbSpec> = 
   open.push({ close: () => rm(folder, { recursive: true, force: true }) }, { close: () => service.stop() });
   open.reverse();
   service.start();
-  return { records, list: async () => (await records.list()).map(({ value }) => value) };
+  return { service, records, list: async () => (await records.list()).map(({ value }) => value) };
 }
 
 describe('what is due', () => {
@@ -71,4 +71,13 @@ describe('what is due', () => {
     await waitFor(async () => undefined, { timeoutMs: 300, intervalMs: 50 });
     expect(await list()).toEqual([DONE]);
   });
+});
+
+it('an archive that fails says so, and since when', async () => {
+  const { service } = await serve({ store: 's3://store.example/b' });
+  const archive = await waitFor(async () => (service.archive().failingSince === undefined ? undefined : service.archive()), {
+    timeoutMs: 5000,
+    intervalMs: 20,
+  });
+  expect(archive).toMatchObject({ active: false, sentence: expect.stringContaining('needs a key'), failingSince: NOW.toISOString() });
 });
