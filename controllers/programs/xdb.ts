@@ -19,6 +19,9 @@ const log = createLogger({ name: 'xdb' });
 /** Where the supervisor speaks. */
 const SUPERVISOR_FD = 3;
 
+// For this program (images/xdb/Dockerfile), not for the engine's tools that it starts.
+for (const name of Object.keys(process.env)) if (name.startsWith('MALLOC_')) delete process.env[name];
+
 let sidecar: Sidecar | undefined;
 let ending = false;
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { build } from 'esbuild';
@@ -165,6 +165,8 @@ async function bundleSidecar(folder: string): Promise<string> {
   await build({
     entryPoints: [join(ROOT, 'controllers/programs/xdb.ts')],
     ...{ outfile, bundle: true, platform: 'node', target: 'node20', format: 'esm', legalComments: 'none', logLevel: 'error' },
+    // As in build.mjs: with comments the whole text would be held in characters of two bytes.
+    ...{ minifyWhitespace: true, minifySyntax: true },
     external: ['cpu-features', '*.node'],
     banner: {
       js: [
@@ -179,6 +181,14 @@ async function bundleSidecar(folder: string): Promise<string> {
   });
   await chmod(outfile, 0o644);
   return outfile;
+}
+
+/** As the whole image starts it: what it may use of memory is part of it. */
+async function sidecarCommand(): Promise<string[]> {
+  const dockerfile = await readFile(join(ROOT, 'images/xdb/Dockerfile'), 'utf8');
+  const last = dockerfile.match(/^CMD (\[.*\])$/gm)?.at(-1);
+  if (last === undefined) throw new Error('images/xdb/Dockerfile has no CMD');
+  return JSON.parse(last.slice('CMD '.length)) as string[];
 }
 
 interface MemberParts {
@@ -237,7 +247,7 @@ async function startMember(parts: MemberParts): Promise<XdbMember> {
     ...['--volume', `${join(folder, 'secrets')}:/run/secrets:ro`, '--volume', `${join(folder, 'data')}:/var/lib/xdb`],
     ...['--volume', `${join(folder, 'backup')}:/var/lib/xdb-backup`, '--volume', `${bundle}:/usr/share/xdb/xdb.mjs:ro`],
     ...parts.args,
-    ...[image, '/usr/local/bin/node', '--enable-source-maps', '/usr/share/xdb/xdb.mjs'],
+    ...[image, ...(await sidecarCommand())],
   );
   return memberOf({ id, db, container, folder, credentials });
 }

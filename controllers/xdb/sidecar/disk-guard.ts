@@ -46,6 +46,16 @@ const RESERVE_BYTES = 64 * 2 ** 20;
 export function guardDisk({ path, reserve, diskBytes, everyMs = 5000, onChange }: DiskGuardOptions): DiskGuard {
   let use: DiskUse | undefined;
   let busy = false;
+  let counted: { bytes: number; limit: number; until: number } | undefined;
+
+  /** Counting all files costs something: it is done again when so much could have been written that it matters. */
+  async function ownBytes(limit: number): Promise<number> {
+    if (counted === undefined || counted.limit !== limit || performance.now() >= counted.until) {
+      const bytes = await sizeOf(path);
+      counted = { bytes, limit, until: performance.now() + countAgainMs(limit * DISK_LIMITS.warn - bytes) };
+    }
+    return counted.bytes;
+  }
 
   async function look(): Promise<void> {
     if (busy) return;
@@ -56,12 +66,14 @@ export function guardDisk({ path, reserve, diskBytes, everyMs = 5000, onChange }
       // What root alone may use is not there for the engine.
       const used = total - fs.bavail * fs.bsize;
       const limit = diskBytes();
-      const own = limit === undefined ? 0 : await sizeOf(path);
+      const own = limit === undefined ? 0 : await ownBytes(limit);
       const byLimit = limit !== undefined && own / limit > used / total;
       const [usedBytes, totalBytes] = byLimit ? [own, limit] : [used, total];
       const state = judgeDisk(usedBytes / totalBytes, use?.state ?? 'ok');
       const changed = use?.state !== state;
       use = { usedBytes, totalBytes, state };
+      // What is given free, or taken, is another sum.
+      if (changed) counted = undefined;
       await keepReserve(reserve, state === 'read_only' ? 0 : Math.min(RESERVE_BYTES, Math.floor(totalBytes / 100)), use);
       if (changed) onChange();
     } catch {
@@ -75,6 +87,15 @@ export function guardDisk({ path, reserve, diskBytes, everyMs = 5000, onChange }
   const timer = setInterval(() => void look(), everyMs);
   timer.unref();
   return { use: () => use, stop: () => clearInterval(timer) };
+}
+
+/** Fastest that a disk is thought to fill, in bytes a second, and longest pause, in milliseconds. */
+const FILL_RATE = 500e6;
+const COUNT_AT_MOST_MS = 60_000;
+
+/** Pure: how long a sum is good for, while so many bytes are left until the first limit. */
+export function countAgainMs(bytesLeft: number): number {
+  return Math.min(COUNT_AT_MOST_MS, Math.max(0, (bytesLeft / FILL_RATE) * 1000));
 }
 
 /** The file is written, not punched: a hole reserves nothing. */

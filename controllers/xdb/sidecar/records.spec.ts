@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KvEntry } from '#core/consul/client.ts';
 import { DbSpec } from '#xdb/schema.ts';
-import { decisive, viewOf } from './records.ts';
+import { decisive, rememberParsed, viewOf } from './records.ts';
 
 const NOW = Date.parse('2026-01-01T00:00:00Z');
 const spec = (more: Record<string, unknown> = {}) =>
@@ -100,5 +100,20 @@ describe('decisive', () => {
     expect(decisive([...base, entry('members/adb-1', '{}', 's'), entry('acked/1', 'x'), entry('status', '{}')], 'adb')).toBe(text);
     expect(decisive([...base, entry('data/adb-2', '{}')], 'adb')).not.toBe(text);
     expect(decisive([...base.slice(0, 2), { ...entry('leader', 'adb-1'), modifyIndex: base[2]?.modifyIndex ?? 0 }], 'adb')).not.toBe(text);
+  });
+});
+
+describe('rememberParsed', () => {
+  it('gives the same value for the same text, and another one for another text', () => {
+    const parse = rememberParsed();
+    const [first, same, other] = [spec(), spec(), spec({ cpus: 3 })].map((text) => parse(DbSpec, entry('spec', text)));
+    expect(same).toBe(first);
+    expect(other).not.toBe(first);
+    expect(other).toMatchObject({ cpus: 3 });
+  });
+
+  it('says of a record that does not fit that it does not, each time', () => {
+    const parse = rememberParsed();
+    for (let turn = 0; turn < 2; turn += 1) expect(() => parse(DbSpec, entry('spec', '{"v":2}'))).toThrow();
   });
 });

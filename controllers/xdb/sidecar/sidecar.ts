@@ -30,6 +30,7 @@ import { createMetrics } from './metrics.ts';
 import { createObserver } from './observe.ts';
 import { ownAddress } from './own-address.ts';
 import { startOwnPeers } from './own-peers.ts';
+import { PACE, paceOf } from './pace.ts';
 import { keepParameters } from './parameters.ts';
 import { partOf } from './part.ts';
 import { createPeerClient } from './peer-client.ts';
@@ -44,7 +45,7 @@ import { createSecondView } from './second-view.ts';
 import { keepSession } from './session.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createRecordWriter } from './transaction.ts';
-import { createTurner, type Turn } from './turn.ts';
+import { createTurner } from './turn.ts';
 import { createUpstreamCopier } from './upstream.ts';
 import { upstreamRoutes } from './upstream-routes.ts';
 import { userRoutes } from './user-routes.ts';
@@ -70,9 +71,7 @@ export interface Sidecar {
   stop(keep: boolean): Promise<void>;
 }
 
-/** Between two looks when nothing was heard of, in milliseconds; and while something is under way that nobody tells of. */
-const LOOK_MS = 500;
-const BUSY_LOOK_MS = 100;
+/** Between two looks at files, in milliseconds. */
 const SLOW_MS = 5000;
 
 /** Wires the parts of a member's sidecar and lets them run. What each does stands in its own file. */
@@ -98,7 +97,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const metrics = createMetrics();
   let address = (await ownAddress()) ?? '127.0.0.1';
   let ended = false;
-  let busyTimer: NodeJS.Timeout | undefined;
+  let lookTimer: NodeJS.Timeout | undefined;
 
   const dirty = () => loop.markDirty();
   const supervisor = deps.connectSupervisor(() => {
@@ -174,15 +173,22 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     }
     const { step, outcome } = await turner.turn();
     if (outcome?.is === 'done') dirty();
-    else if (outcome !== undefined || isUnderWay(reporter.last())) soon();
+    else lookIn(outcome === undefined ? pace() : PACE.underWay);
     return reporter.status()?.sentence ?? step.reason;
   }
 
-  function soon(): void {
-    busyTimer ??= setTimeout(() => {
-      busyTimer = undefined;
-      dirty();
-    }, BUSY_LOOK_MS);
+  let acknowledged: number | undefined;
+  function pace(): number {
+    const turn = reporter.last();
+    const before = acknowledged;
+    acknowledged = turn?.facts?.acknowledged;
+    return turn === undefined ? PACE.work : paceOf(turn, before);
+  }
+
+  /** Sooner than the loop would by itself. */
+  function lookIn(ms: number): void {
+    clearTimeout(lookTimer);
+    lookTimer = ms < PACE.rest ? setTimeout(dirty, ms) : undefined;
   }
 
   async function lookAtFiles(): Promise<void> {
@@ -191,7 +197,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     address = (await ownAddress()) ?? address;
   }
 
-  const loop = createLoop({ name: member, log: log.child({}, { level: 'warn' }), intervalMs: LOOK_MS, cycle });
+  const loop = createLoop({ name: member, log: log.child({}, { level: 'warn' }), intervalMs: PACE.rest, cycle });
   void watchConsul({
     consul,
     path: `/v1/kv/${keys.base}`,
@@ -235,7 +241,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   return {
     async stop(keep) {
       stopping.abort();
-      clearTimeout(busyTimer);
+      clearTimeout(lookTimer);
       admin.close();
       admin.closeAllConnections();
       diskGuard.stop();
@@ -271,16 +277,6 @@ function noteChange(onChange: () => void): (text: string) => void {
     before = text;
     onChange();
   };
-}
-
-/** What ends without anybody telling is looked after more often. */
-function isUnderWay(turn: Turn | undefined): boolean {
-  if (turn === undefined) return false;
-  const { engine } = turn.local;
-  const sync = turn.view?.protocol.sync?.value;
-  if (engine.state === 'starting' || engine.state === 'unreachable') return true;
-  if (engine.state === 'running' && engine.waiters > 0 && engine.waitAgeMs > 500) return true;
-  return sync?.state === 'promoting' || sync?.cand != null || turn.view?.protocol.move !== undefined || turn.local.stopping !== undefined;
 }
 
 /** Without a token Consul refuses everything, which harms nothing; the file may come later. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { GUARDS } from '#xdb/protocol/types.ts';
 import { createAgeOf } from './age-of.ts';
-import { judgeDisk } from './disk-guard.ts';
+import { countAgainMs, judgeDisk } from './disk-guard.ts';
 import { createFailpoints } from './failpoint.ts';
 import { readGuards } from './guards.ts';
 import { holdInstanceLock } from './instance-lock.ts';
@@ -209,5 +209,16 @@ describe('holdInstanceLock', () => {
     const second = await holdInstanceLock(path);
     await expect(holdInstanceLock(path)).rejects.toMatchObject({ code: 'conflict' });
     second.close();
+  });
+});
+
+describe('countAgainMs', () => {
+  it.each([
+    ['at the limit', 0, 0],
+    ['beyond it', -5e9, 0],
+    ['one gigabyte below it', 1e9, 2000],
+    ['far below it', 1e12, 60_000],
+  ])('%s', (_, left, ms) => {
+    expect(countAgainMs(left)).toBe(ms);
   });
 });

@@ -11,7 +11,7 @@ import type { createKnownAddresses } from './known-addresses.ts';
 import type { SidecarMetrics } from './metrics.ts';
 import type { Observer } from './observe.ts';
 import type { Positions } from './positions.ts';
-import { type RecordsView, readRecords } from './records.ts';
+import { type RecordsView, readRecords, rememberParsed } from './records.ts';
 import type { LeaderWatch } from './watch-leader.ts';
 
 /** What a turn saw and decided, for everything that follows from it. */
@@ -53,6 +53,7 @@ export function createTurner(options: TurnOptions): Turner {
   const { tools, observer, positions, watch, diskGuard, addresses, metrics, budgets, guards, log } = options;
   const { config, supervisor, link, disk, session, consul } = tools;
   const bornAt = performance.now();
+  const parse = rememberParsed();
   let view: RecordsView | undefined;
   let heardAt: number | undefined;
   let memory: Memory = forgetful();
@@ -62,7 +63,7 @@ export function createTurner(options: TurnOptions): Turner {
   async function look(): Promise<void> {
     const asked = performance.now();
     try {
-      const read = await readRecords(consul, config.db, config.member);
+      const read = await readRecords(consul, config.db, config.member, parse);
       const seen = read.protocol.sync?.value;
       // K1, before anything is decided by it. Where that cannot be written the records count as not read: what protects goes on by the old ones.
       if (seen !== undefined) await disk.raise(seen.rev, seen.epoch);

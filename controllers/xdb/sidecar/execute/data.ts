@@ -19,7 +19,8 @@ export const initialise: Executor<'initialise'> = async (_step, tools, { view, s
       await copyUpstream(spec, spec.upstream, known.agent, (bytes) => onClone({ from, bytes }), signal);
       onFailedCopy(undefined);
     } catch (error) {
-      onFailedCopy(messageOf(error));
+      // What the master lacks it lacks until somebody mends it.
+      onFailedCopy(messageOf(error), error instanceof AppError && error.user);
       throw error;
     } finally {
       onClone(undefined);
