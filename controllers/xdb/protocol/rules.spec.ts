@@ -519,6 +519,12 @@ describe('K: records that are lost or older', () => {
     expect(step({ sync: 'missing', engine: down })).toMatchObject({ rule: 'K1', do: 'wait', alarm: expect.stringMatching(/^U5/) });
   });
 
+  it('K1: a record that is written by hand, newer than all have seen, is gone by (docs/xdb-protocol.md, U5)', () => {
+    const byHand = { sync: null, rev: 12, epoch: EPOCH + 1 };
+    expect(step({ sync: byHand, disk: { rev: 11 }, engine: down })).toMatchObject({ rule: 'S1', do: 'start', role: 'MASTER' });
+    expect(step({ me: 'a-2', sync: byHand, disk: { rev: 11, wasMaster: true }, engine: down })).toMatchObject({ rule: 'S2', do: 'start' });
+  });
+
   it('K1: but for a master that the older record does not know, and for commits that wait too long', () => {
     expect(step({ sync: { leader: ref('a-2'), sync: null }, disk: { rev: 10 }, engine: { readOnly: false } })).toEqual({
       rule: 'K1',
