@@ -42,6 +42,7 @@ export function createBackups({
   return createBackupService({
     ...{ db, member, consul, engine, engineAt, log, agentUser: AGENT },
     credentials: credentials.current,
+    spec: () => last()?.view?.spec.value,
     situation: () => situationOf(last(), member),
     peers: () => {
       const others = last()?.view?.protocol.present.filter((id) => id !== member) ?? [];

@@ -1,7 +1,7 @@
 import type { ConsulClient } from '#core/consul/client.ts';
 import type { Logger } from '#core/log.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
-import type { Credentials } from '#xdb/schema.ts';
+import type { Credentials, DbSpec } from '#xdb/schema.ts';
 import type { BackupStore } from '../stores/store.ts';
 import type { Situation } from './situation.ts';
 
@@ -16,6 +16,8 @@ export interface BackupServiceDeps {
   /** Account that reads every table, through the engine's socket. */
   agentUser: string;
   credentials(): Credentials | undefined;
+  /** As it was last read: what was stored can be restored while no engine runs. */
+  spec(): DbSpec | undefined;
   /** Undefined while the member's engine or its records are not there. */
   situation(): Situation | undefined;
   /** What other members of this database have on their volumes. */

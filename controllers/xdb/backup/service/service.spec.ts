@@ -9,6 +9,7 @@ import { createFakeKv } from '#test/fake-kv.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { newSpec } from '#xdb/spec.ts';
 import type { BackupRecord } from '../schema.ts';
+import { putText } from '../stores/store.ts';
 import { createBackupRecords } from './records.ts';
 import { createBackupService } from './service.ts';
 
@@ -24,7 +25,7 @@ afterEach(async () => {
 });
 
 /** The service of adb-1, which leads; its slave adb-2 would do the work. */
-async function serve(backup: Partial<DbSpec['backup']>, more: Partial<DbSpec> = {}) {
+async function serve(backup: Partial<DbSpec['backup']>, { running = true, ...more }: Partial<DbSpec> & { running?: boolean } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'backups-'));
   const consul = createFakeKv() as unknown as ConsulClient;
   const records = createBackupRecords(consul, 'adb');
@@ -37,9 +38,11 @@ async function serve(backup: Partial<DbSpec['backup']>, more: Partial<DbSpec> = 
     engine: { flavor: 'mariadb', dump: nothing },
     engineAt: () => ({ load: nothing }),
     credentials: () => undefined,
-    situation: () => ({
-      ...{ spec, epoch: 1, instance: 'i', engineVersion: '11.8', leads: true, faithful: true, sync: 'adb-2', present: ['adb-1', 'adb-2'] },
-    }),
+    spec: () => spec,
+    situation: () =>
+      running
+        ? { spec, epoch: 1, instance: 'i', engineVersion: '11.8', leads: true, faithful: true, sync: 'adb-2', present: ['adb-1', 'adb-2'] }
+        : undefined,
     peers: () => [],
     paths: { volume: folder, data: folder, engineSocket: join(folder, 'none') },
   });
@@ -80,4 +83,13 @@ it('an archive that fails says so, and since when', async () => {
     intervalMs: 20,
   });
   expect(archive).toMatchObject({ active: false, sentence: expect.stringContaining('needs a key'), failingSince: NOW.toISOString() });
+});
+
+it('what is stored is told and served while no engine runs', async () => {
+  const { service } = await serve({}, { running: false });
+  await putText(service.own(), 'full/x/data', 'content');
+  expect(await service.own().list('full/')).toEqual([{ key: 'full/x/data', bytes: 7 }]);
+  expect(await service.windows()).toEqual([]);
+  await expect(service.choose({})).rejects.toMatchObject({ code: 'not_found', message: 'there is no complete backup' });
+  expect(service.archive().active).toBe(false);
 });

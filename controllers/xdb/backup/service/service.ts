@@ -51,7 +51,6 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
   const absent = new Map<string, number>();
   /** By all that they are made from; the archiver goes on as long as its place is the same one. */
   const places = new Map<string, Place>();
-  let latest: Pick<Situation, 'spec'> | undefined;
   let known: BackupRecord[] = [];
   let running: { id: string; what: string; sentence: string } | undefined;
   let keptAt = Number.NEGATIVE_INFINITY;
@@ -73,9 +72,9 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
 
   /** @throws AppError `unavailable` while nothing is known of the database */
   function expectSpec(): Pick<Situation, 'spec'> {
-    latest = situation() ?? latest;
-    if (latest === undefined) throw new AppError('unavailable', 'this member does not know its database yet');
-    return latest;
+    const spec = deps.spec();
+    if (spec === undefined) throw new AppError('unavailable', 'this member does not know its database yet');
+    return { spec };
   }
 
   /** Where backups go now, and where others were left. */
