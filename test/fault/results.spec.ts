@@ -11,7 +11,7 @@ const row = (number: number, name: string, stallMs: number, failures: string[] =
     epochs: [1, 2],
     failures,
     found: [],
-    verdict: { acked: 10, refused: 1, unknown: { there: 1, missing: 2 }, excused: 0 },
+    counts: { acked: 10, refused: 1, unknown: 3, excused: 0 },
   },
 });
 
