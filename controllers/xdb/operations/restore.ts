@@ -3,7 +3,7 @@ import { serviceName } from '#core/names.ts';
 import { validate } from '#core/validate.ts';
 import { hostLabels } from '#pool/host.ts';
 import { RestoreWish } from '#xdb/backup/schema.ts';
-import { VOLUME } from '#xdb/backup/service/place.ts';
+import { accountOf, VOLUME } from '#xdb/backup/service/place.ts';
 import { type BackupSource, choose, isLiving, sourceOf } from '#xdb/operations/backup-source.ts';
 import { type CreateDbRequest, createDb } from '#xdb/operations/create.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
@@ -122,7 +122,7 @@ async function sized(deps: DbDeps, spec: DbSpec, request: RestoreDbRequest): Pro
 
 /** What its first member needs to read the backup, and no more. */
 function secretsOf(source: BackupSource, credentials: Credentials, store: string): Credentials['origin'] {
-  const account = store === source.spec.backup.store ? credentials.store : credentials.formerStores?.[store];
+  const account = accountOf(source.spec, credentials, store);
   return {
     backupKeys: credentials.backupKeys ?? [],
     ...(store === VOLUME && isLiving(source) ? { peerSecret: peerSecretOf(credentials) } : {}),

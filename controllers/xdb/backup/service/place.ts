@@ -42,7 +42,7 @@ export function placeOf(
   const keys = backupKeys(credentials);
   const [newest] = keys;
   const history = historyOf(spec);
-  const account = address === spec.backup.store ? credentials?.store : credentials?.formerStores?.[address];
+  const account = accountOf(spec, credentials, address);
   const opened = openStore(address, { volume, ...(account ? { credentials: account } : {}), ...(ca ? { ca } : {}) });
   return {
     store: under(opened, `${spec.name}/${history}`),
@@ -52,6 +52,15 @@ export function placeOf(
     pack: { codec: bestCodec(), key: newest },
     keyOf: (id) => keys.find((key) => key.id === id),
   };
+}
+
+/** A former one goes first: while the place is being changed, the account of the new one is known before the specification names it. */
+export function accountOf(
+  { backup }: Pick<DbSpec, 'backup'>,
+  credentials: Pick<Credentials, 'store' | 'formerStores'> | undefined,
+  address: string,
+): Credentials['store'] {
+  return credentials?.formerStores?.[address] ?? (address === backup.store ? credentials?.store : undefined);
 }
 
 /** Newest first. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { BackupRecord } from '../schema.ts';
 import { figuresOf } from './figures.ts';
 import { stale } from './keeping.ts';
-import { placeOf } from './place.ts';
+import { accountOf, placeOf } from './place.ts';
 
 const record = (n: number, change: Partial<BackupRecord> = {}): BackupRecord => ({
   ...{ v: 1, id: `2026010${n}-020000-abcd`, db: 'adb', kind: 'full', by: 'user', state: 'done', created: 't', bytes: 7, store: 'volume' },
@@ -50,6 +50,9 @@ describe('the place of backups', () => {
     expect(placeOf(spec, credentials, { volume: '', address: 's3://old.example/b' }).shown).toBe('s3://old.example/b');
     expect(placeOf(spec, credentials, { volume: '/v', address: 'volume' }).perMember).toBe(true);
     expect(() => placeOf(spec, credentials, { volume: '', address: 's3://other.example/b' })).toThrow(/needs a key and its secret/);
+    // The account of the place that is to come is there before the specification names it.
+    const between = { ...spec, backup: { ...backup, store: 's3://old.example/b' } };
+    expect(accountOf(between, credentials, 's3://old.example/b')).toEqual({ user: 'B', secret });
     expect(now.keyOf('k')).toBeDefined();
     expect(now.keyOf('other')).toBeUndefined();
   });
