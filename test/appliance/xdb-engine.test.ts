@@ -304,6 +304,25 @@ describe('a pair of MariaDB engines', () => {
     expect(await texts(sb)).toContain('after the slave had stopped');
   });
 
+  it('applies what it received only while its own commits wait for nobody: why a promoter that starts anew starts without semi-sync (S1, P3)', async () => {
+    const { a, b, sa, sb } = pair;
+    await caughtUp(sa, sb);
+    await sb.query('STOP SLAVE SQL_THREAD');
+    await insert(await client(), 'received and not applied');
+    const { binlogGtid } = await sa.facts();
+    await within(10_000, 'the slave has received it', () => sb.received(binlogGtid));
+    await sb.stopReceiving();
+    await sb.setSemiSyncMaster(true);
+    expect(await sb.drain(3000)).toBe(false);
+    expect(await texts(sb)).not.toContain('received and not applied');
+    await sb.setSemiSyncMaster(false);
+    expect(await sb.drain(10_000)).toBe(true);
+    await sb.follow(a.asMaster(b), { semiSync: true, delaySeconds: 0 });
+    await connected(sb);
+    await caughtUp(sa, sb);
+    expect(await texts(sb)).toContain('received and not applied');
+  });
+
   it('changes roles and back without a gap in its history', async () => {
     const { a, b, sa, sb } = pair;
     await sa.setReadOnly(true, 2000);
