@@ -368,7 +368,7 @@ describe('what the interface names', () => {
     xcaas:
       'join-token status doctor nodes events version upgrade stop backup recover token:create token:list token:revoke node:drain node:undrain node:remove node:label',
     lb: 'create add_container remove_container add_service remove_service list status peers logs destroy listener:add listener:remove rule:add rule:list rule:remove cert:add cert:list cert:remove set',
-    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup:create backup:list backup:verify backup:delete backup:set backup:kept restore replica upgrade user:add user:list user:rotate user:drop database:add database:list database:drop param:list param:set undestroy',
+    db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup:create backup:list backup:verify backup:delete backup:set backup:kept restore replica:add replica:remove upgrade user:add user:list user:rotate user:drop database:add database:list database:drop param:list param:set undestroy',
     cache: 'create list status url switchover failover scale events connect backup destroy',
     fs: 'create list status url ls put get mkdir rm cat stat decommission balance failover events destroy',
   };

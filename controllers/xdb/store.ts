@@ -31,7 +31,6 @@ export const dbKeys = (db: string) => {
     birth: `${base}/birth`,
     move: `${base}/move`,
     credentials: `${base}/credentials`,
-    upstream: `${base}/upstream`,
     tls: (member: string) => `${base}/tls/${member}`,
     tlsPrefix: `${base}/tls/`,
     handed: `${base}/handed`,

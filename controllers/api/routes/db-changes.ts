@@ -6,6 +6,7 @@ import { cutoverDb } from '#xdb/operations/cutover.ts';
 import { pauseDb, reinitMember, resizeDb, restartDb, resumeDb } from '#xdb/operations/maintain.ts';
 import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
 import { listParameters, setParameters } from '#xdb/operations/parameters.ts';
+import { addReplica, removeReplica } from '#xdb/operations/replicas.ts';
 
 const Name = z.object({ name: z.string() });
 const Member = z.object({ name: z.string(), member: z.string() });
@@ -46,6 +47,25 @@ export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Prom
     async (request, reply) => {
       reply.code(202);
       return cutoverDb(deps.db, request.params.name, request.body);
+    },
+  );
+
+  const ReplicaBody = z.object({ delaySeconds: z.number().int().default(0) });
+  app.post(
+    '/v1/dbs/:name/replicas',
+    { schema: { tags, summary: 'One more copy for reading', params: Name, body: ReplicaBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return addReplica(deps.db, request.params.name, request.body.delaySeconds);
+    },
+  );
+  const ReplicaQuery = z.object({ member: z.string().max(100).optional() });
+  app.delete(
+    '/v1/dbs/:name/replicas',
+    { schema: { tags, summary: 'Remove a copy for reading', params: Name, querystring: ReplicaQuery } },
+    async (request, reply) => {
+      reply.code(202);
+      return removeReplica(deps.db, request.params.name, request.query.member);
     },
   );
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Command, type Context, flag, listArg, textArg, textOption } from '#cli/command.ts';
 import { type DbView, dbPath, describeDb, masterOf, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
-import { parsePairs } from '#cli/labels.ts';
+import { parsePairs, wholeNumber } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
 import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';
 import { waitReady } from '#cli/waiting.ts';
@@ -10,6 +10,7 @@ import { sleep } from '#core/sleep.ts';
 
 const Order = z.looseObject({ id: z.string(), state: z.string(), at: z.string().optional(), blockedMs: z.number().optional() });
 const Progress = Order.extend({ sentence: z.string() });
+const Replica = Sentence.extend({ member: z.string() });
 const Parameter = z.looseObject({
   name: z.string(),
   value: z.string(),
@@ -80,6 +81,34 @@ export const dbChangeCommands: readonly Command[] = [
       if (done.warning !== undefined) context.out.note(done.warning);
       // Of two members, where there is room for them.
       await showWhenSettled(context, name, { settled: (db) => db.sync !== null || db.code === 'no_host' });
+    },
+  },
+  {
+    path: ['db', 'replica', 'add'],
+    summary: 'one more copy for reading, which never leads and which no commit waits for',
+    args: ['<name>'],
+    options: [{ flags: '--delayed <seconds>', about: 'keep so far behind the master, against mistakes; clients are not led to it' }],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const before = await viewDb(context, name);
+      const delayed = textOption(input, 'delayed');
+      const delaySeconds = delayed === undefined ? 0 : wholeNumber(delayed, '--delayed');
+      const { member } = Replica.parse(await context.api.post(dbPath(name, '/replicas'), { delaySeconds }));
+      const settled = ({ members }: DbView) => members.some(({ id, state }) => id === member && state === 'running');
+      await showWhenSettled(context, name, { before, settled });
+    },
+  },
+  {
+    path: ['db', 'replica', 'remove'],
+    summary: 'remove a copy for reading, with its data',
+    args: ['<name>', '[member]'],
+    changes: true,
+    async run(context, input) {
+      const [name, member] = [textArg(input, 0), textArg(input, 1) || undefined];
+      const query = member === undefined ? '' : `?member=${encodeURIComponent(member)}`;
+      const done = Replica.parse(await context.api.delete(dbPath(name, `/replicas${query}`)));
+      context.out.result(done, () => done.sentence);
     },
   },
   {

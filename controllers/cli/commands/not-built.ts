@@ -3,7 +3,7 @@ import { AppError } from '#core/errors.ts';
 
 /** Verbs that the interface names and that are not built yet: each says so instead of half-working. */
 const VERBS: Record<string, string[]> = {
-  db: ['upgrade replica'],
+  db: ['upgrade'],
   cache: ['create list status url switchover failover scale events connect backup destroy'],
   fs: ['create list status url ls put get mkdir rm cat stat decommission balance failover events destroy'],
 };

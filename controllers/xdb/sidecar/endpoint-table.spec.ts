@@ -14,6 +14,7 @@ function at(
   statuses: Record<string, MemberStatus>,
   ready: Record<string, number | null> = {},
   last?: EndpointTable,
+  delaySeconds = 0,
 ) {
   const data = Object.fromEntries(
     Object.entries(ready).map(([id, epoch]) => [id, { index: 1, value: { v: 1 as const, gen: 'g', boot: 'b', ready: epoch } }]),
@@ -29,7 +30,9 @@ function at(
     },
     ...{ members: ['adb-1', 'adb-2', 'adb-3'], replicas: ['adb-3'], upstream: undefined, paused: false },
   };
-  return endpointOf({ protocol, statuses }, own, last);
+  const members = ['adb-1', 'adb-2', 'adb-3'].map((id) => ({ id, role: 'member', delaySeconds: id === 'adb-3' ? delaySeconds : 0 }));
+  const spec = { value: { members } as DbSpec, index: 1 };
+  return endpointOf({ spec, protocol, statuses }, own, last);
 }
 
 describe('endpointOf', () => {

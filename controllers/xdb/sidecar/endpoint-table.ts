@@ -38,9 +38,11 @@ export function endpointOf(
   const { id } = sync.leader;
   const address = addressOf(id);
   const master = sync.state === 'open' && address !== undefined ? { id, address } : null;
+  // Behind on purpose: whoever reads would see the past.
+  const delayed = new Set(view.spec.value.members.filter(({ delaySeconds }) => delaySeconds > 0).map((member) => member.id));
   const following = view.protocol.members.filter((member) => {
     const status = view.statuses[member];
-    return member !== id && status?.state === 'running' && view.protocol.data[member]?.value.ready === sync.epoch;
+    return member !== id && !delayed.has(member) && status?.state === 'running' && view.protocol.data[member]?.value.ready === sync.epoch;
   });
   const near = following.filter((member) => (view.statuses[member]?.lagSeconds ?? 0) <= FAR_BEHIND_SECONDS);
   const slaves = (near.length > 0 ? near : following).flatMap((member) => {
