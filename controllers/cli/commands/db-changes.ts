@@ -79,8 +79,7 @@ export const dbChangeCommands: readonly Command[] = [
         await context.api.post(dbPath(name, '/cutover'), { masterLost }),
       );
       if (done.warning !== undefined) context.out.note(done.warning);
-      // Of two members, where there is room for them.
-      await showWhenSettled(context, name, { settled: (db) => db.sync !== null || db.code === 'no_host' });
+      await showWhenSettled(context, name, { settled: asPair() });
     },
   },
   {
@@ -218,6 +217,17 @@ export const dbChangeCommands: readonly Command[] = [
     },
   },
 ];
+
+/** With a slave that holds everything the controller will soon say so; where it does not (both on one host), or where there is no room for a second member, that is the end. */
+const SAID_MS = 5000;
+function asPair(): (db: DbView) => boolean {
+  let since: number | undefined;
+  return ({ status, sync, code }) => {
+    if (status === 'READY' && sync !== null) return true;
+    since = sync === null ? undefined : (since ?? Date.now());
+    return code === 'no_host' || (since !== undefined && Date.now() - since >= SAID_MS);
+  };
+}
 
 /** Follows an order to its end. @throws AppError `conflict` with the reason when it was not carried out */
 async function showMove(context: Context, name: string, order: z.infer<typeof Order>): Promise<void> {

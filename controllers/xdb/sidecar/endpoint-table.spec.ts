@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { MemberStatus, SyncRecord } from '#xdb/schema.ts';
+import type { DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
 import { tablesOf } from './endpoint.ts';
 import { type EndpointTable, endpointOf } from './endpoint-table.ts';
 
@@ -69,6 +69,12 @@ describe('endpointOf', () => {
     const ready = { 'adb-2': 3, 'adb-3': 3 };
     expect(at(record(), { 'adb-2': far, 'adb-3': status('10.0.0.3') }, ready)?.slaves.map(({ id }) => id)).toEqual(['adb-3']);
     expect(at(record(), { 'adb-2': far }, ready)?.slaves.map(({ id }) => id)).toEqual(['adb-2']);
+  });
+
+  it('who is behind on purpose is not asked, not even when there is nobody else', () => {
+    const statuses = { 'adb-3': status('10.0.0.3') };
+    expect(at(record(), statuses, { 'adb-3': 3 }, undefined, 30)?.slaves).toEqual([]);
+    expect(at(record(), statuses, { 'adb-3': 3 }, undefined, 0)?.slaves.map(({ id }) => id)).toEqual(['adb-3']);
   });
 
   it('who is being cloned or catches up is not asked', () => {

@@ -25,7 +25,7 @@ const FAR_BEHIND_SECONDS = 60;
  * @param last what was known before: an address stays known when the session of its member ends, since an engine may well go on without Consul
  */
 export function endpointOf(
-  view: Pick<RecordsView, 'protocol' | 'statuses'>,
+  view: Pick<RecordsView, 'spec' | 'protocol' | 'statuses'>,
   own: { member: string; address: string },
   last: EndpointTable | undefined,
 ): EndpointTable | undefined {
