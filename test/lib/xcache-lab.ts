@@ -69,7 +69,7 @@ const IMAGE = 'xcaas-test/xcache-member:dev';
 let image: Promise<string> | undefined;
 
 /** Builds the stage `member` once a run; the engine's cache makes it a matter of a second when nothing changed. */
-function memberImage(): Promise<string> {
+export function memberImage(): Promise<string> {
   const args = ['build', '-q', '--network', 'host', '--target', 'member', '-f', `${ROOT}/images/xcache/Dockerfile`, '-t', IMAGE, ROOT];
   image ??= run('docker', args, { timeoutMs: 600_000 }).then(({ code, stderr }) => {
     if (code !== 0) throw new Error(`docker build: ${stderr}`);

@@ -134,6 +134,23 @@ describe('a master', () => {
       rule: 'V3',
       next: { state: 'vacant', insync: [{ id: 'b', run: 'rb' }] },
     });
+    // Nor does it begin empty while somebody who may have something was not heard.
+    const unheard = { peers: { b: { silentMs: 3000 } } };
+    expect(step(records({ insync: [] }), local('a', anew, unheard))).toMatchObject({
+      do: 'write',
+      rule: 'V3',
+      next: { state: 'vacant', insync: [] },
+    });
+    expect(step(records({ insync: [], state: 'vacant' }), local('a', anew, unheard))).toMatchObject({ do: 'wait', rule: 'T2' });
+    expect(step(records({ insync: [], state: 'vacant' }), local('a', anew, { ...unheard, stateAgeMs: 9000 }))).toMatchObject({
+      do: 'write',
+      rule: 'T2',
+    });
+    expect(step(records({ insync: [], state: 'vacant' }), local('a', anew))).toMatchObject({
+      do: 'write',
+      rule: 'V3',
+      next: { insync: [{ id: 'b' }] },
+    });
     expect(step(records({ insync: [] }), local('a', { ...anew, empty: false }))).toMatchObject({
       do: 'write',
       rule: 'T2',

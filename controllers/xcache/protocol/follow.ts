@@ -15,7 +15,7 @@ export function following(s: Situation): Step {
   if (lead.state === 'vacant')
     return isCopy(s, own)
       ? elect(s)
-      : (lastResort(s) ?? wait('J2', `${lead.master.id} has stood down; ${names(copiesOf(lead))} is to take over`));
+      : (lastResort(s) ?? wait('J2', `${lead.master.id} has stood down; ${names(copiesOf(lead)) || 'nobody known'} is to take over`));
   if (masterGone(s)) {
     if (isCopy(s, own)) return elect(s);
     const resort = lastResort(s);

@@ -232,7 +232,7 @@ export function restarted(s: Situation): Step {
     return { rule: 'V2', do: 'write', at, next, reason: `${me} was started anew: ${names(copies)} may take over` };
   }
   const others = fuller(s);
-  if (copies.length === 0 && others.length > 0 && lead.state !== 'vacant') {
+  if (copies.length === 0 && others.length > 0) {
     const next = change(lead, { state: 'vacant', insync: others, prev: null, target: null, clear: isClear(lead) });
     return {
       rule: 'V3',
@@ -242,6 +242,13 @@ export function restarted(s: Situation): Step {
       reason: `${me} came back empty: what ${names(others)} has is older, and better than nothing`,
     };
   }
+  const unheard = engine.empty && copies.length === 0 ? unheardOf(s) : [];
+  if (unheard.length > 0 && lead.state !== 'vacant') {
+    const next = change(lead, { state: 'vacant', insync: [], prev: null, target: null, clear: isClear(lead) });
+    return { rule: 'V3', do: 'write', at, next, reason: `${me} came back empty: ${unheard.join(' and ')} may have something` };
+  }
+  if (unheard.length > 0 && local.stateAgeMs < budgets.waitForCopiesMs)
+    return wait('T2', `${me} came back empty and waits for ${unheard.join(' and ')}, which may have something`);
   const kept = copies.filter((copy) => records.members.includes(copy.id) && stateOf(copy, s) !== 'gone');
   const alive = kept.some((copy) => stateOf(copy, s) === 'alive');
   const limit = alive ? 2 * budgets.waitForCopiesMs : budgets.waitForCopiesMs;
@@ -267,6 +274,10 @@ function fuller({ engine, local, records, budgets }: Situation): Copy[] {
     const peer = local.peers[id];
     return peer?.seen === undefined || peer.seen.empty || peer.silentMs >= budgets.silentMs ? [] : [{ id, run: peer.seen.run }];
   });
+}
+
+function unheardOf({ me, local, records, budgets }: Situation): string[] {
+  return records.members.filter((id) => id !== me && (local.peers[id]?.silentMs ?? Number.POSITIVE_INFINITY) >= budgets.silentMs);
 }
 
 export function names(copies: readonly { id: string }[]): string {
