@@ -98,6 +98,22 @@ describe('a slave of a database of the pool', () => {
   });
 });
 
+describe('a read replica', () => {
+  it('is made on the host that is left, reads, and is removed with its data', async () => {
+    const made = await pool.json<DbJson>(['db', 'replica', 'add', 'bdb'], { timeoutMs: 240_000 });
+    expect(made.members.find(({ id }) => id === 'bdb-3')).toMatchObject({ role: 'replica', state: 'running' });
+    expect(made).toMatchObject({ status: 'READY', master: 'bdb-1', sync: 'bdb-2' });
+    expect(new Set(made.members.map(({ group }) => group)).size).toBe(3);
+    expect((await refused(['db', 'switchover', 'bdb', '--to', 'bdb-3'])).code).toBe('conflict');
+    await pool.json(['db', 'replica', 'remove', 'bdb']);
+    await until('it is gone', 60, async () => {
+      const { members, status: word } = await status('bdb');
+      return members.length === 2 && word === 'READY' ? true : undefined;
+    });
+    expect((await refused(['db', 'replica', 'remove', 'bdb'])).message).toMatch(/no read replica/);
+  });
+});
+
 describe('a slave of a server outside of the pool', () => {
   const outside = (text: string) => pool.first.run('docker', ['exec', OUTSIDE, 'mariadb', '-S', '/tmp/m.sock', '-uroot', '-N', '-e', text]);
 
