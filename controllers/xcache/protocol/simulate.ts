@@ -113,10 +113,9 @@ export function simulate(options: SimOptions): SimResult {
   let longestGapMs = 0;
   let newestEpoch = 0;
 
+  let current: Fault[] = [];
   const active = (kind: Fault['kind'], member?: number) =>
-    faults.some(
-      (fault) => fault.kind === kind && (member === undefined || fault.member === member) && now >= fault.at && now < fault.until,
-    );
+    current.some((fault) => fault.kind === kind && (member === undefined || fault.member === member));
   const engineAnswers = (index: number) => {
     const engine = engines[index]!;
     return engine.alive && now >= engine.readyAt && now >= engine.frozenUntil;
@@ -126,6 +125,7 @@ export function simulate(options: SimOptions): SimResult {
   const reachesConsul = (index: number) => !(active('consulDown') || active('consul', index) || active('isolate', index));
 
   for (; now < untilMs; now += TICK) {
+    current = faults.filter((fault) => now >= fault.at && now < fault.until);
     for (const fault of faults) if (now >= fault.at && now < fault.at + TICK) begin(fault);
     for (const at of moves)
       if (now >= at && now < at + TICK) {

@@ -1,0 +1,177 @@
+import { describe, expect, it } from 'vitest';
+import type { KvEntry } from '#core/consul/client.ts';
+import { BUDGETS, GUARDS } from '#xcache/protocol/types.ts';
+import type { CacheMemberStatus, LeadRecord } from '#xcache/schema.ts';
+import { newSpec } from '#xcache/spec.ts';
+import { cacheKeys } from '#xcache/store.ts';
+import { createAddresses } from './addresses.ts';
+import { endpointOf } from './endpoint-table.ts';
+import { readGuards } from './guards.ts';
+import { createObserver } from './observe.ts';
+import type { Peers } from './peers.ts';
+import { decisive, type RecordsView, viewOf } from './records.ts';
+import { sentinelView } from './sentinel-view.ts';
+
+const KEYS = cacheKeys('acache');
+const SPEC = newSpec({ name: 'acache', network: 'xcaas' });
+const LEAD: LeadRecord = {
+  ...{ v: 1, master: { id: 'acache-1', run: 'r1' }, insync: [{ id: 'acache-2', run: 'r2' }], prev: null, target: null },
+  ...{ state: 'open', clear: false, epoch: 3, rev: 7, nonce: 'n' },
+};
+const status = (number: number, more: Partial<CacheMemberStatus> = {}): CacheMemberStatus => ({
+  ...{
+    v: 1,
+    member: `acache-${number}`,
+    node: 'h',
+    address: `10.0.0.${number}`,
+    enginePort: 6378,
+    role: 'replica',
+    state: 'running',
+    sentence: '',
+  },
+  ...{
+    rule: 'idle',
+    specIndex: 1,
+    restartSerial: 0,
+    epoch: 3,
+    rev: 7,
+    beat: 1,
+    time: '2026-01-01T00:00:00Z',
+    offset: 10,
+    run: `r${number}`,
+  },
+  ...more,
+});
+const entry = (key: string, value: unknown, more: Partial<KvEntry> = {}): KvEntry => ({
+  key,
+  value: JSON.stringify(value),
+  modifyIndex: 5,
+  lockIndex: 0,
+  session: undefined,
+  ...more,
+});
+const entries = (lead: Partial<LeadRecord> = {}, ...more: KvEntry[]) => [
+  entry(KEYS.spec, SPEC),
+  entry(KEYS.lead, { ...LEAD, ...lead }),
+  entry(KEYS.member('acache-1'), status(1, { role: 'master' }), { session: 's1' }),
+  entry(KEYS.member('acache-2'), status(2), { session: 's2' }),
+  ...more,
+];
+const view = (lead: Partial<LeadRecord> = {}, ...more: KvEntry[]): RecordsView => viewOf(entries(lead, ...more), 'acache', 0);
+const OWN = { member: 'acache-2', address: '10.0.0.2' };
+
+describe('records', () => {
+  it('are seen as the protocol needs them: who is present, an order that is not over', () => {
+    const order = (state: string) => entry(KEYS.move, { v: 1, id: 'x', state });
+    expect(view({}, order('asked')).protocol).toMatchObject({
+      members: ['acache-1', 'acache-2'],
+      present: ['acache-1', 'acache-2'],
+      minReplicas: 1,
+      move: { value: { id: 'x' } },
+    });
+    expect(view({}, order('done')).protocol.move).toBeUndefined();
+    // A record whose session has ended is nobody's word, and one of another version is left out.
+    expect(viewOf([...entries(), entry(KEYS.member('acache-3'), status(3))], 'acache', 0).protocol.present).not.toContain('acache-3');
+    expect(view({}, entry(KEYS.member('acache-3'), { v: 2 }, { session: 's3' })).protocol.present).toHaveLength(2);
+  });
+
+  it('that decisions rest on are never guessed', () => {
+    expect(() => view({ state: 'unheard-of' as 'open' })).toThrow('does not fit its schema');
+    expect(() => viewOf([], 'acache', 0)).toThrow('there is no specification');
+    expect(decisive(entries(), 'acache').split('\n')).toHaveLength(2);
+  });
+});
+
+describe('the endpoint', () => {
+  it('leads to the master while the record is open, and to nobody while it changes', () => {
+    expect(endpointOf(view(), OWN, undefined)).toEqual({
+      v: 1,
+      epoch: 3,
+      master: { id: 'acache-1', address: '10.0.0.1' },
+      slaves: [{ id: 'acache-2', address: '10.0.0.2' }],
+    });
+    for (const state of ['vacant', 'handing', 'promoting'] as const) expect(endpointOf(view({ state }), OWN, undefined)?.master).toBeNull();
+  });
+
+  it('never goes back to an older epoch, and knows where a member was whose session has ended', () => {
+    const last = { v: 1 as const, epoch: 4, master: { id: 'acache-2', address: '10.0.0.2' }, slaves: [] };
+    expect(endpointOf(view(), OWN, last)).toBe(last);
+    const gone = viewOf(
+      entries().filter(({ key }) => key !== KEYS.member('acache-1')),
+      'acache',
+      0,
+    );
+    expect(endpointOf(gone, OWN, { ...last, epoch: 3, slaves: [{ id: 'acache-1', address: '10.0.0.1' }] })?.master?.address).toBe(
+      '10.0.0.1',
+    );
+  });
+});
+
+describe('what Sentinels say', () => {
+  it('is the engine that takes writes, by the record', () => {
+    const at = (id: string) => `10.0.0.${id.at(-1)}`;
+    expect(sentinelView(view(), at)).toMatchObject({
+      name: 'acache',
+      epoch: 3,
+      master: { address: '10.0.0.1', port: 6378, run: 'r1' },
+      replicas: [{ address: '10.0.0.2', linkUp: true }],
+    });
+    expect(sentinelView(view({ state: 'handing' }), at)?.master).toBeUndefined();
+    expect(sentinelView(view({ insync: [] }), at)?.replicas).toMatchObject([{ linkUp: false }]);
+    expect(sentinelView(view(), at)?.sentinels).toHaveLength(2);
+  });
+});
+
+describe('what a sidecar notices', () => {
+  const peers: Peers = {
+    aim: () => undefined,
+    of: () => ({ silentMs: 3000, facts: undefined }),
+    hurry: () => undefined,
+    stop: async () => undefined,
+  };
+  const watch = () => {
+    let time = 0;
+    const observer = createObserver({
+      me: 'acache-2',
+      peers,
+      memberAt: () => undefined,
+      budgets: BUDGETS,
+      guards: GUARDS,
+      now: () => time,
+    });
+    return {
+      observer,
+      at(next: number, beat: number) {
+        time = next;
+        const seen = viewOf(
+          entries().map((one) => (one.key === KEYS.member('acache-1') ? entry(one.key, status(1, { beat }), { session: 's1' }) : one)),
+          'acache',
+          0,
+        );
+        observer.heard(seen, next);
+        return observer.recordsOf(seen).beatAgeMs['acache-1'];
+      },
+    };
+  };
+
+  it('is since when a master has written nothing', () => {
+    const { at } = watch();
+    expect([at(0, 1), at(400, 1), at(800, 2), at(1200, 2), at(1600, 2)]).toEqual([0, 400, 0, 400, 800]);
+  });
+
+  it('is not what nobody could see while Consul was away', () => {
+    const { at } = watch();
+    expect([at(0, 1), at(400, 1), at(9000, 1), at(9400, 1)]).toEqual([0, 400, 0, 400]);
+  });
+
+  it('forgets an address that another member has now', () => {
+    const addresses = createAddresses({ v: 1, epoch: 1, master: { id: 'acache-1', address: '10.0.0.1' }, slaves: [] });
+    addresses.learn('acache-2', '10.0.0.1');
+    expect([addresses.of('acache-1'), addresses.memberAt('10.0.0.1')]).toEqual([undefined, 'acache-2']);
+  });
+
+  it('is told which guards a test wants off, and no others', () => {
+    expect(readGuards('lease, runs')).toEqual({ ...GUARDS, lease: false, runs: false });
+    expect(() => readGuards('leese')).toThrow('is no guard');
+  });
+});
