@@ -32,7 +32,7 @@ export interface LabMember {
   take(host: string, port: number): Promise<{ gtid: string }>;
   users<T = unknown>(operation: string, ...args: unknown[]): Promise<T>;
   /** A client of somebody's, through the engine's port. */
-  client(user?: string, password?: string): Promise<Connection>;
+  client(user?: string, password?: string, database?: string): Promise<Connection>;
   asMaster(of: LabMember): MasterAddress;
   shell(...args: string[]): Promise<string>;
   engineLog(): Promise<string>;
@@ -139,13 +139,13 @@ export async function startLab(): Promise<Lab> {
       donate: (port, limit) => call('here', 'donate', port, ...(limit === undefined ? [] : [limit])),
       take: (host, port) => call('here', 'take', host, port),
       users: (operation, ...args) => call('here', 'users', operation, ...args),
-      async client(user = 'app', password = 'app-secret') {
+      async client(user = 'app', password = 'app-secret', database = 'app') {
         const connection = await createConnection({
           host: address,
           port: 3305,
           user,
           password,
-          database: 'app',
+          database,
           connectTimeout: 5000,
           ssl: { ca: ca.cert, verifyIdentity: false },
         });

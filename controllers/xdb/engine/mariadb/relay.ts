@@ -119,13 +119,22 @@ async function goalOf(relay: RelayLog, status: SlaveStatus | undefined, applied:
   return scan === undefined ? undefined : newestGtid(scan.received, applied);
 }
 
+/**
+ * A slave by GTIDs that was killed has forgotten the name of its master's binlog, and 11.8.6 breaks down when its parallel threads compare the empty name with another
+ * (`compare_log_names`). Any name of that form will do: nothing is asked of the master by it.
+ */
+const ANY_BINLOG = 'binlog.000001';
+
 async function startApplying(sql: Sql, relay: RelayLog, status: SlaveStatus, applied: Gtid, log: Logger): Promise<void> {
   if (status.io === 'stopped') {
     const { unapplied } = await relay.scan(applied);
     if (unapplied === undefined) return;
     log.info({ applied, ...unapplied }, 'what was received before is applied from the relay log');
     // With a name or an offset the relay log is kept, which is allowed without GTIDs only.
-    await sql.query('CHANGE MASTER TO MASTER_USE_GTID = no, RELAY_LOG_FILE = ?, RELAY_LOG_POS = ?', [unapplied.file, unapplied.offset]);
+    await sql.query(
+      'CHANGE MASTER TO MASTER_USE_GTID = no, MASTER_LOG_FILE = ?, MASTER_LOG_POS = 4, RELAY_LOG_FILE = ?, RELAY_LOG_POS = ?',
+      [ANY_BINLOG, unapplied.file, unapplied.offset],
+    );
   }
   await sql.query('START SLAVE SQL_THREAD');
 }
