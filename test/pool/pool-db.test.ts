@@ -43,15 +43,26 @@ interface SqlOptions {
   password?: string;
 }
 
-/** SQL through the endpoint, from a container of its own on the database's network, as a user's would be. */
+/** A container on the databases' network, as a user's would be; it comes back with its host. */
+const CLIENT = 'db-client';
+async function ensureClient(host: PoolHost): Promise<void> {
+  if ((await host.run('docker', ['ps', '-q', '--filter', `name=^${CLIENT}$`])) !== '') return;
+  const sleeps = ['--entrypoint', 'sleep', `xcaas/xdb:${VERSION}`, 'infinity'];
+  await host.run('docker', ['run', '-d', '--name', CLIENT, '--network', 'xcaas', '--restart', 'always', '--no-healthcheck', ...sleeps], {
+    timeoutMs: 60_000,
+  });
+}
+
+/** SQL through the endpoint, from a container of a user. */
 async function trySql(host: PoolHost, text: string, { replica = false, name = 'adb', user, password }: SqlOptions = {}) {
   const as = user === undefined ? [] : ['--user', user];
   const url = await pool.json<UrlJson>(['db', 'url', name, ...as, ...(replica ? ['--replica'] : [])], { on: host });
   const client = ['--protocol=TCP', `--host=${url.host}`, `--port=${url.port}`, `--user=${url.user}`, `--database=${url.database}`];
+  await ensureClient(host);
   const done = await host.exec(
     'docker',
     [
-      ...['run', '--rm', '--network', 'xcaas', '-e', 'MYSQL_PWD', '--entrypoint', 'mariadb', `xcaas/xdb:${VERSION}`],
+      ...['exec', '-e', 'MYSQL_PWD', CLIENT, 'mariadb'],
       ...[...client, '--skip-ssl-verify-server-cert', '--connect-timeout=5', '--batch', '--skip-column-names', '--execute', text],
     ],
     { timeoutMs: 60_000, env: { MYSQL_PWD: password ?? url.password } },
