@@ -40,6 +40,8 @@ export async function makeFull(options: FullOptions): Promise<BackupMarker> {
   const timer = setInterval(() => progress(stored.bytes()), PROGRESS_MS);
   try {
     const source = new PassThrough({ highWaterMark: 1024 * 1024 });
+    // What broke is told by the dump and the store; what breaks of it on the way has nobody else to listen, and would end the program.
+    for (const each of [source, content.stream, stored.stream]) each.on('error', () => undefined);
     const packed = pack(source.pipe(content.stream), options.pack);
     packed.on('error', (error) => stored.stream.destroy(error));
     const writing = store.put(keys.data, packed.pipe(stored.stream), { signal });

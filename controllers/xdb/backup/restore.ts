@@ -79,6 +79,8 @@ export async function loadFull(
   const checked = stored.pipe(comparing(full));
   stored.on('error', (error) => checked.destroy(error));
   const content = await unpack(checked, keyOf);
+  // Told by what reads them, while something does; after that it is of no use to anybody, and would end the program.
+  for (const each of [checked, content]) each.on('error', () => undefined);
   let gtid: string;
   try {
     ({ gtid } = await engine.load(content, { signal }));
