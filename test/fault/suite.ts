@@ -35,12 +35,14 @@ export interface SuiteOptions {
   /** Guards of the protocol to switch off in all sidecars, as `XCAAS_TEST_GUARDS` names them. */
   guards?: string;
   db?: string;
+  /** How long clients that keep their connection wait for an answer; 8 s if not given. An engine that must end is given up by then. */
+  patienceMs?: number;
 }
 
 const PORT = 13306;
 const GIB = 2 ** 30;
 
-export async function startSuite({ seed, guards = '', db = 'adb' }: SuiteOptions): Promise<Suite> {
+export async function startSuite({ seed, guards = '', db = 'adb', patienceMs = 8000 }: SuiteOptions): Promise<Suite> {
   const folder = mkdtempSync(join(process.env.XCAAS_FAULT_FOLDER ?? tmpdir(), `xcaas-fault-${seed}-`));
   const journals = join(folder, 'journals');
   mkdirSync(journals);
@@ -58,7 +60,7 @@ export async function startSuite({ seed, guards = '', db = 'adb' }: SuiteOptions
       say(`see ${await diagnose(world, { folder: join(folder, 'create'), journals })}`);
       throw error;
     }
-    clients = await startClients(world, { journals, seed });
+    clients = await startClients(world, { journals, seed, patienceMs });
     const runner = createRunner({ world, clients, say });
     const result: RunResult = { seed, started: new Date().toISOString(), seconds: 0, faults: [] };
     const start = performance.now();
@@ -116,12 +118,15 @@ async function makeDatabase(world: World, image: string): Promise<void> {
 }
 
 /** One client where users' containers are, which resolves the name anew each time; one outside, through the published ports. */
-async function startClients(world: World, { journals, seed }: { journals: string; seed: number }): Promise<Clients> {
+async function startClients(
+  world: World,
+  { journals, seed, patienceMs }: { journals: string; seed: number; patienceMs: number },
+): Promise<Clients> {
   const { pool, db } = world;
   const { host, port, user, password, database } = await pool.json<DbUrl>(['db', 'url', db]);
   const { master, slave, witness } = await world.roles();
   const endpoint = (hosts: Endpoint['hosts']): Endpoint => ({
-    ...{ hosts, user, password, database, tls: 'unverified', connectMs: 1000, queryMs: 8000 },
+    ...{ hosts, user, password, database, tls: 'unverified', connectMs: 1000, queryMs: patienceMs },
   });
   const published = (member: { host: PoolHost }) => ({ host: member.host.address, port: PORT });
   const epochSql = await readsEpoch(world, [master, slave]);
