@@ -128,6 +128,48 @@ describe('a replicated cache', () => {
   });
 });
 
+describe('without a restart', () => {
+  it('passwords change one after another, and a client goes on', async () => {
+    const { master } = await whole();
+    const client = await clientOf(master);
+    await client.set('stays', '1');
+    await lab.rotate('fresh-secret', lab.password);
+    await eventually('the new password works', () => signIn(master, 'fresh-secret'));
+    expect(await signIn(master, lab.password)).toBe(true);
+    await lab.rotate(lab.password);
+    await eventually('the other one does not any more', async () => !(await signIn(master, 'fresh-secret')));
+    expect(await signIn(master, lab.password)).toBe(true);
+    expect(await client.get('stays')).toBe('1');
+  });
+
+  it('memory grows', async () => {
+    const { master } = await whole();
+    const before = (await master.status()).maxBytes ?? 0;
+    const { run } = await master.status();
+    await lab.respec({ memoryBytes: 512 * 2 ** 20 });
+    await eventually('it has more', async () => ((await master.status()).maxBytes ?? 0) > before);
+    expect((await master.status()).run).toBe(run);
+    await lab.respec({});
+  });
+});
+
+async function signIn(member: XcacheMember, password: string): Promise<boolean> {
+  const client = await member.client({
+    password,
+    lazyConnect: true,
+    retryStrategy: () => null,
+    maxRetriesPerRequest: 0,
+    enableReadyCheck: false,
+  });
+  try {
+    return (await client.get('stays')) === '1';
+  } catch {
+    return false;
+  } finally {
+    client.disconnect();
+  }
+}
+
 describe('a failover', () => {
   const afterFault = async (
     what: string,

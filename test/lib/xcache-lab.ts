@@ -31,6 +31,10 @@ export interface XcacheLab {
   lead(): Promise<LeadRecord | undefined>;
   /** In a member's container. */
   exec(container: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
+  /** Gives every member these passwords of the user's, the newest first. */
+  rotate(...passwords: string[]): Promise<void>;
+  /** Writes the specification anew. */
+  respec(change: Partial<CacheSpec>): Promise<void>;
   /** Orders a change of the master. @returns the order's state when it is over */
   switchover(target?: string): Promise<MoveOrder>;
   /** Removes everything, also after a failure. */
@@ -120,6 +124,13 @@ export async function startXcacheLab(fields: Partial<NewCache> = {}): Promise<Xc
       async lead() {
         const entry = await consul.kv.get(keys.lead, { consistent: true });
         return entry === undefined ? undefined : LeadRecord.parse(JSON.parse(entry.value));
+      },
+      async rotate(...passwords) {
+        const next = JSON.stringify({ ...credentials, users: { [spec.user]: passwords } });
+        for (const { id } of made) await writeFile(join(folder, id, 'secrets/credentials.json'), next);
+      },
+      async respec(change) {
+        await consul.kv.put(keys.spec, JSON.stringify({ ...spec, ...change }));
       },
       async switchover(target) {
         const order = MoveOrder.parse({ v: 1, id: randomBytes(4).toString('hex'), state: 'asked', target });

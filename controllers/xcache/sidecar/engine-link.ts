@@ -2,7 +2,6 @@ import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { type EngineSession, isBusy } from '#xcache/engine/session.ts';
-import { createAgeOf } from '#xdb/sidecar/age-of.ts';
 import type { EngineProcess } from '#xdb/sidecar/supervisor.ts';
 
 /** What was seen of this member's engine in one look. */
@@ -23,7 +22,8 @@ const SILENT_START_MS = 60_000;
 export function createEngineLink(connect: () => Promise<EngineSession>, log: Logger): EngineLink {
   let session: EngineSession | undefined;
   let answeredPid: number | undefined;
-  const silentAge = createAgeOf();
+  /** Beginning of the first look that was not answered, of this process. */
+  let silent: { pid: number; since: number } | undefined;
   let complaint = '';
 
   const drop = () => {
@@ -34,28 +34,33 @@ export function createEngineLink(connect: () => Promise<EngineSession>, log: Log
   return {
     drop,
     async look(process) {
+      const began = performance.now();
+      const silentMs = (pid: number) => {
+        if (silent?.pid !== pid) silent = { pid, since: began };
+        return performance.now() - silent.since;
+      };
       if (process.state === 'none') {
         drop();
         answeredPid = undefined;
-        silentAge(undefined);
+        silent = undefined;
         return { state: 'down' };
       }
       if (process.state === 'killed') {
         drop();
-        return { state: 'unreachable', ageMs: silentAge(`killed ${process.pid}`) };
+        return { state: 'unreachable', ageMs: silentMs(process.pid) };
       }
       try {
         session ??= await connect();
         const facts = await session.facts();
         answeredPid = process.pid;
         complaint = '';
-        silentAge(undefined);
+        silent = undefined;
         return facts.loading ? { state: 'starting' } : { state: 'running', facts, session };
       } catch (error) {
         drop();
         // It answers, and cannot say more: it lives.
         if (isBusy(error)) return { state: 'unreachable', ageMs: 0 };
-        const ageMs = silentAge(`silent ${process.pid}`);
+        const ageMs = silentMs(process.pid);
         const isStarting = answeredPid !== process.pid && process.startedHere;
         const text = messageOf(error);
         if (text !== complaint && !isStarting) log.warn({ err: text, pid: process.pid }, 'the engine does not answer');

@@ -34,6 +34,7 @@ import { createObserver } from './observe.ts';
 import { watchPeers } from './peers.ts';
 import { decisive, type RecordsView, readRecords } from './records.ts';
 import { sentinelId, sentinelView } from './sentinel-view.ts';
+import { keepSettings } from './settings.ts';
 import { statusOf, stillOf } from './status.ts';
 import { createLeadWriter } from './writer.ts';
 
@@ -88,6 +89,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const consul = createConsul({ socketPath: paths.consulSocket, ...(token === undefined ? {} : { token }) });
   const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log, ports: XCACHE_PORTS });
   const metrics = createMetrics();
+  const settings = keepSettings(paths, log);
   const say = createSayer();
   const sentences: string[] = [];
   let address = (await ownAddress()) ?? '127.0.0.1';
@@ -193,6 +195,9 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     last = seen;
     follow(seen);
     const { step } = seen;
+    const secrets = credentials.current();
+    if (look.state === 'running' && view !== undefined && secrets !== undefined)
+      await settings.keep(look.session, { run: look.facts.run, spec: view.spec.value, credentials: secrets, address });
     if (step.do === 'wait') {
       if (isUnderWay(seen)) soon();
       return step.reason;
