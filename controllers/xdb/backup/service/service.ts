@@ -53,7 +53,7 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
   const places = new Map<string, Place>();
   let known: BackupRecord[] = [];
   let running: { id: string; what: string; sentence: string } | undefined;
-  let keptAt = Number.NEGATIVE_INFINITY;
+  let kept = { at: Number.NEGATIVE_INFINITY, done: '' };
   let checkedAt = 0;
   let verifiedAt = 0;
   let loops: Promise<unknown> = Promise.resolve();
@@ -110,8 +110,10 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
     await settleOwn();
     const next = running === undefined ? nextJob(known, member) : undefined;
     if (next !== undefined) begin(next.job, next.record, present);
-    if (performance.now() - keptAt < KEEPING_MS || !present.faithful) return;
-    keptAt = performance.now();
+    // Whoever made it: a backup more may make another one too many.
+    const done = known.flatMap(({ id, state }) => (state === 'done' ? [id] : [])).join();
+    if (!present.faithful || (performance.now() - kept.at < KEEPING_MS && kept.done === done)) return;
+    kept = { at: performance.now(), done };
     if (present.leads) for (const id of stale(known)) await records.remove(id);
     for (const place of allPlaces(present).filter(({ perMember }) => perMember || present.leads)) {
       await keepToPlan(deps, { place, known, records, keep: present.spec.backup.keep, busy: running?.id });
@@ -202,8 +204,6 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
       .catch((error: unknown) => log.warn({ backup: id, job: what, err: messageOf(error) }, 'a job of backups failed'))
       .finally(() => {
         running = undefined;
-        // A backup more may make another one too many.
-        if (what === 'full') keptAt = Number.NEGATIVE_INFINITY;
       });
   }
 
