@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** Slow projects share one machine's engines and ports: their files run one after another. */
-const serial = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 300_000 };
+const patient = { testTimeout: 120_000, hookTimeout: 300_000 };
+/** They share the engine of this machine, its ports and what is installed: their files run one after another. */
+const serial = { ...patient, fileParallelism: false };
+/** Their containers, networks and pools are their own, and most of their time is spent waiting. */
+const byTwos = { ...patient, maxWorkers: 2 };
 
 export default defineConfig({
   test: {
@@ -18,8 +21,8 @@ export default defineConfig({
         },
       },
       { test: { name: 'ground', include: ['test/ground/**/*.test.ts'], ...serial } },
-      { test: { name: 'appliance', include: ['test/appliance/**/*.test.ts'], ...serial } },
-      { test: { name: 'pool', include: ['test/pool/**/*.test.ts'], ...serial } },
+      { test: { name: 'appliance', include: ['test/appliance/**/*.test.ts'], ...byTwos } },
+      { test: { name: 'pool', include: ['test/pool/**/*.test.ts'], ...byTwos } },
       // Hours long when asked for: not part of a plain `./xcaas test`.
       { test: { name: 'fault', include: ['test/fault/**/*.test.ts'], ...serial } },
     ],
