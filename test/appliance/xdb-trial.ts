@@ -109,17 +109,21 @@ export async function startTrial({ thinkMs = 60, ...options }: LabOptions & { th
 
     async function verify(what: string): Promise<Roles> {
       await clients.pause();
-      const found = await whole();
-      const { leader, slave } = found;
-      const goal = await leader.local('SELECT @@gtid_binlog_pos');
-      const reached = await slave.local(`SELECT MASTER_GTID_WAIT('${goal}', 20)`);
-      if (reached !== '0') throw new Error(`${what}: ${slave.id} does not reach ${goal}`);
-      const states = await Promise.all([leader, slave].map((member) => readState(member.id, sqlOf(member, db))));
-      const verdict = check({ attempts: readJournals(folder), states, excused: excuses });
-      if (verdict.violations.length > 0) throw new Error(`${what}: ${describeVerdict(verdict)}`);
-      if (verdict.acked === 0) throw new Error('nothing was ever acknowledged');
-      await clients.resume();
-      return found;
+      try {
+        const found = await whole();
+        const { leader, slave } = found;
+        const goal = await leader.local('SELECT @@gtid_binlog_pos');
+        const reached = await slave.local(`SELECT MASTER_GTID_WAIT('${goal}', 20)`);
+        if (reached !== '0') throw new Error(`${what}: ${slave.id} does not reach ${goal}`);
+        const states = await Promise.all([leader, slave].map((member) => readState(member.id, sqlOf(member, db))));
+        const verdict = check({ attempts: readJournals(folder), states, excused: excuses });
+        if (verdict.violations.length > 0) throw new Error(`${what}: ${describeVerdict(verdict)}`);
+        if (verdict.acked === 0) throw new Error('nothing was ever acknowledged');
+        return found;
+      } finally {
+        // Whatever came of it: the next test is another one.
+        await clients.resume();
+      }
     }
 
     let orders = 0;
