@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { check, describeVerdict } from '#test/history/check.ts';
 import { readJournals, startHistory } from '#test/history/driver.ts';
+import { readsEpoch } from '#test/history/epoch.ts';
 import { now } from '#test/history/journal.ts';
 import { parseBatch, readState } from '#test/history/state.ts';
 import { CREATE_TABLES } from '#test/history/tables.ts';
@@ -93,7 +94,7 @@ export async function startTrial({ thinkMs = 60, ...options }: LabOptions & { th
     // Users do not see the heartbeat; these read the epoch inside their transactions.
     await leader.local(`GRANT SELECT ON xcaas.heartbeat TO '${db}'@'%'`);
     const servers = await Promise.all(
-      members.map(async (member) => `WHEN ${await member.local('SELECT @@server_id')} THEN '${member.id}'`),
+      members.map(async (member) => ({ serverId: await member.local('SELECT @@server_id'), member: member.id })),
     );
     const clients = await startHistory({
       inContainer: { host: { env: {} }, network, image: 'node:24-trixie-slim', name: `${network}-clients` },
@@ -102,7 +103,7 @@ export async function startTrial({ thinkMs = 60, ...options }: LabOptions & { th
         hosts: [{ host: db, port: 3306 }],
         ...{ user: db, password: credentials.users[db]![0]!, database: db, tls: 'unverified', connectMs: 1000, queryMs: 8000 },
       },
-      epochSql: `SELECT IF(member = CASE @@server_id ${servers.join(' ')} END, epoch, NULL) AS epoch FROM xcaas.heartbeat ORDER BY epoch DESC LIMIT 1`,
+      epochSql: readsEpoch(servers),
     });
     const excuses: Gap[] = [];
     const acked = async () => (await clients.report()).acked;

@@ -6,6 +6,7 @@ import { waitFor } from '#core/sleep.ts';
 import { run } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 import type { Endpoint } from '#test/history/connect.ts';
+import { readsEpoch } from '#test/history/epoch.ts';
 import { CREATE_TABLES } from '#test/history/tables.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
@@ -129,7 +130,9 @@ async function startClients(
     ...{ hosts, user, password, database, tls: 'unverified', connectMs: 1000, queryMs: patienceMs },
   });
   const published = (member: { host: PoolHost }) => ({ host: member.host.address, port: PORT });
-  const epochSql = await readsEpoch(world, [master, slave]);
+  const serverId = async (member: Member) => `${(await world.sql(member)('SELECT @@server_id'))[0]?.[0]}`;
+  const servers = await Promise.all([master, slave].map(async (member) => ({ serverId: await serverId(member), member: member.id })));
+  const epochSql = readsEpoch(servers);
   const clients = createClients({
     folder: journals,
     seed,
@@ -146,18 +149,6 @@ async function startClients(
   });
   await clients.revive();
   return clients;
-}
-
-/**
- * The epoch as the heartbeat of the very server says that one writes to. Between a server's first write in an epoch and its first heartbeat the newest is its
- * predecessor's, of the epoch before: then the epoch is not known.
- */
-async function readsEpoch(world: World, members: readonly Member[]): Promise<string> {
-  const own = await Promise.all(
-    members.map(async (member) => `WHEN ${(await world.sql(member)('SELECT @@server_id'))[0]?.[0]} THEN '${member.id}'`),
-  );
-  return `SELECT IF(member = CASE @@server_id ${own.join(' ')} END, epoch, NULL) AS epoch FROM xcaas.heartbeat
-    ORDER BY heartbeat.epoch DESC LIMIT 1`;
 }
 
 async function diagnose(world: World, { folder, journals }: { folder: string; journals: string }): Promise<string> {
