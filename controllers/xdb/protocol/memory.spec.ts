@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { after, forgetful, memoryOf } from '#xdb/protocol/memory.ts';
+import { forgetful, memoryOf, after as remembered } from '#xdb/protocol/memory.ts';
 import type { Memory, Outcome, RecordWrite, Step } from '#xdb/protocol/types.ts';
 
 const INSTANCE = 'i';
@@ -27,7 +27,7 @@ describe('A2: of which engine', () => {
     expect(memoryOf(full, INSTANCE)).toBe(full);
     expect(memoryOf(full, 'j')).toEqual(forgetful('j'));
     expect(memoryOf(full, undefined)).toEqual(forgetful());
-    expect(after(full, { rule: 'B', do: 'sample', reason: '' }, { is: 'done', g: 'x' }, 'j')).toEqual(forgetful('j'));
+    expect(remembered(full, { rule: 'B', do: 'sample', reason: '' }, { is: 'done', g: 'x' }, 'j')).toEqual(forgetful('j'));
   });
 
   it('a command with an unknown end: nothing is known of this engine any more, and A1 comes first', () => {
@@ -38,22 +38,31 @@ describe('A2: of which engine', () => {
       { rule: 'J2', do: 'follow', leader: 'a', semiSync: true, reason: '' },
       { rule: 'J3', do: 'catch_up', at: 5, reason: '' },
     ];
-    for (const command of commands) expect(after(full, command, { is: 'unknown' }, INSTANCE)).toEqual(forgetful(INSTANCE));
+    for (const command of commands) expect(remembered(full, command, { is: 'unknown' }, INSTANCE)).toEqual(forgetful(INSTANCE));
   });
 });
 
 describe('A3: unknown is not done', () => {
   it('a write that was confirmed is remembered by its index', () => {
     for (const rule of ['F1', 'P5', 'birth'] as const)
-      expect(after(full, write(rule), done, INSTANCE)).toMatchObject({ noneIndex: 8, back: undefined });
-    expect(after(full, write('R1'), done, INSTANCE)).toMatchObject({ withdrawn: 8, noneIndex: undefined });
-    expect(after(full, write('B1'), done, INSTANCE).back).toEqual({ candidate: next.cand, candidateIndex: 5, casIndex: 8, g: undefined });
+      expect(remembered(full, write(rule), done, INSTANCE)).toMatchObject({ noneIndex: 8, back: undefined });
+    expect(remembered(full, write('R1'), done, INSTANCE)).toMatchObject({ withdrawn: 8, noneIndex: undefined });
+    expect(remembered(full, write('B1'), done, INSTANCE).back).toEqual({
+      candidate: next.cand,
+      candidateIndex: 5,
+      casIndex: 8,
+      g: undefined,
+    });
   });
 
   it('one that failed, or of which nothing is known, counts for nothing, and ends what was built on the record before it', () => {
     for (const rule of ['F1', 'B1', 'B3', 'P5', 'R1', 'T', 'birth'] as const) {
       for (const is of ['failed', 'unknown'] as const) {
-        expect(after(full, write(rule), { is }, INSTANCE)).toMatchObject({ noneIndex: undefined, back: undefined, withdrawn: undefined });
+        expect(remembered(full, write(rule), { is }, INSTANCE)).toMatchObject({
+          noneIndex: undefined,
+          back: undefined,
+          withdrawn: undefined,
+        });
       }
     }
   });
@@ -61,35 +70,37 @@ describe('A3: unknown is not done', () => {
 
 describe('what steps leave behind', () => {
   it('A1 done: a clean start; refused: the engine is to be killed', () => {
-    expect(after(full, { rule: 'A1', do: 'adopt', reason: '' }, { is: 'done' }, INSTANCE)).toEqual({
+    expect(remembered(full, { rule: 'A1', do: 'adopt', reason: '' }, { is: 'done' }, INSTANCE)).toEqual({
       ...forgetful(INSTANCE),
       adopted: true,
     });
-    expect(after(full, { rule: 'A1', do: 'adopt', reason: '' }, { is: 'failed' }, INSTANCE).adoptRefused).toBe(true);
+    expect(remembered(full, { rule: 'A1', do: 'adopt', reason: '' }, { is: 'failed' }, INSTANCE).adoptRefused).toBe(true);
   });
 
   it('P2, P4 and J2 count for their epoch, B for its sample', () => {
-    expect(after(full, { rule: 'P2', do: 'stop_receiving', epoch: 4, reason: '' }, { is: 'done' }, INSTANCE).stoppedReceiving).toBe(4);
-    expect(after(full, { rule: 'J', do: 'stop_receiving', epoch: 4, reason: '' }, { is: 'done' }, INSTANCE).stoppedReceiving).toBe(3);
-    expect(after(full, { rule: 'P4', do: 'forget_master', epoch: 4, reason: '' }, { is: 'done' }, INSTANCE).forgotten).toBe(4);
-    expect(after(full, { rule: 'B', do: 'sample', reason: '' }, { is: 'done', g: 'x' }, INSTANCE).back?.g).toBe('x');
+    expect(remembered(full, { rule: 'P2', do: 'stop_receiving', epoch: 4, reason: '' }, { is: 'done' }, INSTANCE).stoppedReceiving).toBe(4);
+    expect(remembered(full, { rule: 'J', do: 'stop_receiving', epoch: 4, reason: '' }, { is: 'done' }, INSTANCE).stoppedReceiving).toBe(3);
+    expect(remembered(full, { rule: 'P4', do: 'forget_master', epoch: 4, reason: '' }, { is: 'done' }, INSTANCE).forgotten).toBe(4);
+    expect(remembered(full, { rule: 'B', do: 'sample', reason: '' }, { is: 'done', g: 'x' }, INSTANCE).back?.g).toBe('x');
     const compare: Step = { rule: 'J2', do: 'compare', leader: 'a', gen: 'h', epoch: 4, reason: '' };
-    expect(after(full, compare, { is: 'done', compared: 'diverged' }, INSTANCE).compared).toEqual({
+    expect(remembered(full, compare, { is: 'done', compared: 'diverged' }, INSTANCE).compared).toEqual({
       gen: 'h',
       epoch: 4,
       result: 'diverged',
     });
-    expect(after(full, compare, { is: 'failed' }, INSTANCE).compared).toEqual(full.compared);
+    expect(remembered(full, compare, { is: 'failed' }, INSTANCE).compared).toEqual(full.compared);
   });
 
   it('R1 counts until something is published again', () => {
-    expect(after(full, { rule: 'J3', do: 'publish', ready: 3, at: 5, reason: '' }, { is: 'unknown' }, INSTANCE).withdrawn).toBeUndefined();
+    expect(
+      remembered(full, { rule: 'J3', do: 'publish', ready: 3, at: 5, reason: '' }, { is: 'unknown' }, INSTANCE).withdrawn,
+    ).toBeUndefined();
   });
 
   it('a start, a kill, a wipe or a copy: nothing is left', () => {
     const start: Step = { rule: 'S3', do: 'start', role: 'MASTER', semiSyncMaster: false, reason: '' };
     for (const step of [start, { rule: 'D1', do: 'kill', reason: '' }, { rule: 'R2', do: 'wipe', reason: '' }] as Step[]) {
-      expect(after(full, step, { is: 'done' }, INSTANCE)).toEqual(forgetful());
+      expect(remembered(full, step, { is: 'done' }, INSTANCE)).toEqual(forgetful());
     }
   });
 });
