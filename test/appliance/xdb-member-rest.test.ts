@@ -14,15 +14,25 @@ afterAll(() => lab?.stop());
 
 /** `./xcaas bench db` holds it to 1 % of a core on a machine that does nothing else. */
 const SHARE = 0.03;
+const RSS = 90e6;
 
 describe('the sidecars of a pair at rest', () => {
-  it('take less than 90 MB each, and next to no time', async () => {
-    await sleep(5000);
-    const seen = await Promise.all(members.map((member) => use(member, 15)));
-    console.log(seen.map(({ rss, share }) => `${(rss / 1e6).toFixed(1)} MB, ${(share * 100).toFixed(2)} %`).join('; '));
+  it('come to take less than 90 MB each, and next to no time', async () => {
+    let seen: { rss: number; share: number }[] = [];
+    // What the start has used is given back by and by.
+    await eventually(
+      'less than 90 MB each',
+      async () => {
+        await sleep(1000);
+        seen = await Promise.all(members.map((member) => use(member, 15)));
+        const text = seen.map(({ rss, share }) => `${(rss / 1e6).toFixed(1)} MB, ${(share * 100).toFixed(2)} %`).join('; ');
+        console.log(text);
+        return seen.every(({ rss }) => rss < RSS) || text;
+      },
+      100_000,
+    );
     for (const { rss, share } of seen) {
       expect(rss).toBeGreaterThan(20e6);
-      expect(rss).toBeLessThan(90e6);
       expect(share).toBeLessThan(SHARE);
     }
   });
