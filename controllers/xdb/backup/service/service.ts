@@ -53,7 +53,7 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
   const places = new Map<string, Place>();
   let known: BackupRecord[] = [];
   let running: { id: string; what: string; sentence: string } | undefined;
-  let kept = { at: Number.NEGATIVE_INFINITY, done: '' };
+  const kept = { at: Number.NEGATIVE_INFINITY, done: '' };
   let checkedAt = 0;
   let verifiedAt = 0;
   let loops: Promise<unknown> = Promise.resolve();
@@ -113,11 +113,13 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
     // Whoever made it: a backup more may make another one too many.
     const done = known.flatMap(({ id, state }) => (state === 'done' ? [id] : [])).join();
     if (!present.faithful || (performance.now() - kept.at < KEEPING_MS && kept.done === done)) return;
-    kept = { at: performance.now(), done };
+    kept.at = performance.now();
     if (present.leads) for (const id of stale(known)) await records.remove(id);
     for (const place of allPlaces(present).filter(({ perMember }) => perMember || present.leads)) {
       await keepToPlan(deps, { place, known, records, keep: present.spec.backup.keep, busy: running?.id });
     }
+    // Only now: what could not be done is tried again.
+    kept.done = done;
   }
 
   /** Every member does this; the record can be made only once. */
