@@ -141,14 +141,14 @@ describe('an overlay', () => {
     const load = await startLoad({
       url: 'http://web2:8080/',
       rps: 50,
-      timeoutMs: 400,
+      timeoutMs: 1000,
       waitOkMs: 10_000,
       inContainer: { host: n1, network: 'ov' },
     });
     await sleep(600);
     expect(await load.report()).toMatchObject({ failed: 0 });
     n2.cut();
-    await sleep(1500);
+    await sleep(2500);
     n2.heal();
     const cut = await load.report();
     expect(cut.failed).toBeGreaterThan(20);
@@ -163,14 +163,14 @@ describe('an overlay', () => {
     const load = await startLoad({
       url: 'http://web2:8080/',
       rps: 50,
-      timeoutMs: 400,
+      timeoutMs: 1000,
       waitOkMs: 10_000,
       inContainer: { host: n1, network: 'ov' },
     });
     await sleep(400);
     n2.freeze();
     await expect(n2.exec('true')).rejects.toThrow('frozen');
-    await sleep(1000);
+    await sleep(2500);
     const frozen = await load.report();
     n2.thaw();
     expect(Object.keys(frozen.byReason)).toEqual(['timeout']);
