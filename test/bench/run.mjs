@@ -12,12 +12,12 @@ const outdir = join(here, '../../node_modules/.cache/xcaas');
 const places = {
   name: 'places',
   setup({ onLoad }) {
-    onLoad({ filter: /\.ts$/ }, ({ path }) => {
+    onLoad({ filter: /\.(ts|mjs)$/ }, ({ path }) => {
       const is = (value) => JSON.stringify(value);
       const contents = readFileSync(path, 'utf8')
         .replaceAll('import.meta.dirname', is(dirname(path)))
         .replaceAll('import.meta.url', is(pathToFileURL(path).href));
-      return { contents, loader: 'ts' };
+      return { contents, loader: path.endsWith('.ts') ? 'ts' : 'js' };
     });
   },
 };
