@@ -1,5 +1,6 @@
 import { createConnection } from 'mysql2/promise';
 import { waitFor } from '#core/sleep.ts';
+import type { PoolHost } from '#test/pool/host.ts';
 import { createRandom } from '#test/random.ts';
 import { faultNamed } from '../../fault/faults/vocabulary.ts';
 import { isWhole } from '../../fault/runner.ts';
@@ -102,15 +103,26 @@ async function hosts(suite: Suite, plan: Plan, say: Say): Promise<Row[]> {
   ];
 }
 
-/** Puts Consul's leader on the master's host, or on the host without a member. Whoever leads elsewhere is started anew until it is there: Consul 1.16 hands over to nobody by name. */
+/** Puts Consul's leader on the master's host, or on the host without a member. Whoever leads elsewhere is stopped until another one does: Consul 1.16 hands over to nobody by name. */
 async function lead({ world }: Suite, withMaster: boolean): Promise<void> {
-  const { master, witness } = await world.roles();
+  const { master, slave, witness } = await world.roles();
   const wanted = withMaster ? master.host : witness;
-  const leader = () => world.consulLeader(master.host).catch(() => undefined);
+  const seenFrom = (on: PoolHost, except?: PoolHost) =>
+    waitFor(
+      async () => {
+        const leader = await world.consulLeader(on).catch(() => undefined);
+        return leader === except ? undefined : leader;
+      },
+      { timeoutMs: 60_000, intervalMs: 300 },
+    );
   for (let tries = 0; tries < 10; tries += 1) {
-    const now = await waitFor(leader, { timeoutMs: 30_000, intervalMs: 300 });
+    const now = await seenFrom(wanted);
     if (now === wanted) return;
-    await now?.run('docker', ['restart', '--time', '5', 'xcaas-consul'], { timeoutMs: 60_000 });
+    if (now === undefined) break;
+    await now.run('docker', ['stop', '--time', '5', 'xcaas-consul'], { timeoutMs: 60_000 });
+    const other = [master.host, slave.host, witness].find((host) => host !== now) ?? witness;
+    await seenFrom(other, now);
+    await now.run('docker', ['start', 'xcaas-consul'], { timeoutMs: 60_000 });
   }
   throw new Error(`Consul's leader did not move to ${wanted.name}`);
 }
