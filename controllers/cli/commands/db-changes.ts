@@ -73,8 +73,8 @@ export const dbChangeCommands: readonly Command[] = [
       const name = textArg(input, 0);
       const masterLost = flag(input, 'masterLost');
       const { follows } = await viewDb(context, name);
-      const master = follows == null ? 'another database' : masterOf(follows);
-      await context.confirm(`Let ${name} end following ${master} and take writes itself?`);
+      // One that follows nobody is refused before anybody is asked.
+      if (follows != null) await context.confirm(`Let ${name} end following ${masterOf(follows)} and take writes itself?`);
       const done = Sentence.extend({ warning: z.string().optional() }).parse(
         await context.api.post(dbPath(name, '/cutover'), { masterLost }),
       );
