@@ -19,7 +19,7 @@ ensure_images() {
   build_consul
   build_image control "$(file_hash images/control)" "$(program_hash agent control host cli)" "$(base_hash)"
   for name in "${APPLIANCES[@]}"; do
-    if appliance_built "$name"; then build_image "$name" "$(file_hash "images/$name")" "$(program_hash "$name")" "$(base_hash)"; fi
+    if appliance_built "$name"; then build_image "$name" "$(file_hash images/common "images/$name")" "$(program_hash "$name")" "$(base_hash)"; fi
   done
 }
 

@@ -236,7 +236,7 @@ describe('the end of the container', () => {
   });
 
   it('kills the engine of a sidecar that takes too long, and refuses to start one meanwhile', async () => {
-    await start({ petMs: 5000 }, ['-e', 'XDB_STOP_SECONDS=6']);
+    await start({ petMs: 5000 }, ['-e', 'MEMBER_STOP_SECONDS=6']);
     const pid = await member.startEngine();
     const stopped = docker('stop', '-t', '60', member.container);
     await member.hears(/^term 6000$/);

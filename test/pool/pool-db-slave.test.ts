@@ -124,7 +124,7 @@ describe('a slave of a server outside of the pool', () => {
     ].join(' && ');
     const run = (...more: string[]) =>
       pool.first.run('docker', [
-        ...['run', '--detach', '--rm', '--name', OUTSIDE, '--network', 'host', '--user', '7481:7481', '--entrypoint', 'bash', IMAGE],
+        ...['run', '--detach', '--name', OUTSIDE, '--network', 'host', '--user', '7481:7481', '--entrypoint', 'bash', IMAGE],
         ...['-c', start, 'server', ...more],
       ]);
     await run();
@@ -145,7 +145,7 @@ describe('a slave of a server outside of the pool', () => {
     await outside("GRANT REPLICATION SLAVE, BINLOG MONITOR, SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO mig@'%'");
     expect(await create(`mysql://mig:pw@${at}`)).toMatchObject({ code: 'invalid', message: expect.stringMatching(/no binlog/) });
     expect((await pool.json<unknown[]>(['db', 'list'])).length).toBe(1);
-    await pool.first.run('docker', ['stop', OUTSIDE]);
+    await pool.first.run('docker', ['rm', '--force', OUTSIDE]);
     await run('--log-bin=bin');
     await until('the server answers', 60, async () => ((await outside('SELECT 1').catch(() => '')).trim() === '1' ? true : undefined));
     await outside("CREATE USER mig@'%' IDENTIFIED BY 'pw'");
@@ -165,6 +165,6 @@ describe('a slave of a server outside of the pool', () => {
     const pair = await pool.json<DbJson>(['db', 'cutover', 'shop', '--yes'], { timeoutMs: 240_000 });
     expect(pair).toMatchObject({ status: 'READY', master: 'shop-1', sync: 'shop-2' });
     expect(await sql('shop', "INSERT INTO t (word) VALUES ('mine'); SELECT COUNT(*) FROM t")).toBe('3');
-    await pool.first.run('docker', ['stop', OUTSIDE]);
+    await pool.first.run('docker', ['rm', '--force', OUTSIDE]);
   });
 });

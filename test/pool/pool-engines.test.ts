@@ -133,6 +133,7 @@ describe('an overlay', () => {
     // The name of a container elsewhere comes by gossip, a while after its start.
     await (await startLoad({ url: 'http://web3:8080/', rps: 1, waitOkMs: 10_000, inContainer })).stop();
     const sockets = await startSockets({ url: 'ws://web3:8080/ws', count: 10, heartbeatMs: 100, inContainer });
+    await waitFor(async () => ((await sockets.report()).opened === 10 ? true : undefined), { timeoutMs: 20_000 });
     await sleep(700);
     expect(await sockets.stop()).toMatchObject({ opened: 10, alive: 10, died: [] });
   });

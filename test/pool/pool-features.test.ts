@@ -130,6 +130,7 @@ describe('a load balancer', () => {
 
   it('keeps WebSockets open while endpoints change', async () => {
     const sockets = await startSockets({ url: 'ws://127.0.0.1:8080/ws', count: 50, inHost: host });
+    await waitFor(async () => ((await sockets.report()).opened === 50 ? true : undefined), { timeoutMs: 20_000 });
     for (let round = 0; round < 3; round++) {
       await pool.json(['lb', 'add_container', 'web', '-l', 'container=web-two', '-l', 'port=8080']);
       await pool.json(['lb', 'remove_container', 'web', '-l', 'container=web-two', '-l', 'path=/', '--drain', '0']);

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { AppError, messageOf } from '#core/errors.ts';
-import { within } from '#xdb/sidecar/within.ts';
+import { within } from '#member/within.ts';
 import { type EngineFacts, parseInfo } from './info.ts';
 
 /** One connection to one engine: no queue, no retries, nothing is ever sent twice. */

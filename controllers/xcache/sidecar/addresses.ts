@@ -1,4 +1,4 @@
-import type { EndpointTable } from '#xdb/sidecar/endpoint-table.ts';
+import type { EndpointTable } from '#member/endpoint-table.ts';
 
 /** Where members are, also those whose sessions have ended: an engine may well go on without Consul. */
 export function createAddresses(last: EndpointTable | undefined) {

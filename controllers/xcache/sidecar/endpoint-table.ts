@@ -1,4 +1,4 @@
-import type { EndpointTable } from '#xdb/sidecar/endpoint-table.ts';
+import type { EndpointTable } from '#member/endpoint-table.ts';
 import type { RecordsView } from './records.ts';
 
 /**

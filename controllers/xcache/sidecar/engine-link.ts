@@ -1,8 +1,8 @@
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import type { EngineProcess } from '#member/supervisor.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { type EngineSession, isBusy } from '#xcache/engine/session.ts';
-import type { EngineProcess } from '#xdb/sidecar/supervisor.ts';
 
 /** What was seen of this member's engine in one look. */
 export type EngineLook =

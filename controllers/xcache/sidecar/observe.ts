@@ -1,8 +1,8 @@
+import { createAgeOf } from '#member/age-of.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { FENCED } from '#xcache/engine/info.ts';
 import { masterGone } from '#xcache/protocol/situation.ts';
 import type { Budgets, EngineState, Guards, Local, Peer, Records } from '#xcache/protocol/types.ts';
-import { createAgeOf } from '#xdb/sidecar/age-of.ts';
 import type { EngineLook } from './engine-link.ts';
 import type { Peers } from './peers.ts';
 import type { RecordsView } from './records.ts';

@@ -5,6 +5,16 @@ import { AppError, messageOf } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createLoop } from '#core/loop.ts';
+import { type AdminRoute, serveAdmin } from '#member/admin.ts';
+import { createCredentials } from '#member/credentials.ts';
+import { startEndpoint } from '#member/endpoint.ts';
+import { holdInstanceLock } from '#member/instance-lock.ts';
+import { ownAddress } from '#member/own-address.ts';
+import { createSecondView } from '#member/second-view.ts';
+import { createSayer } from '#member/sentence.ts';
+import { keepSession } from '#member/session.ts';
+import type { Supervisor } from '#member/supervisor.ts';
+import { watchLeader } from '#member/watch-leader.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { AGENT_USER, connectEngine } from '#xcache/engine/session.ts';
@@ -13,16 +23,6 @@ import { BUDGETS, type Guards, type Local, type Step } from '#xcache/protocol/ty
 import { CacheCredentials, type CacheMemberStatus } from '#xcache/schema.ts';
 import { serveSentinel } from '#xcache/sentinel/server.ts';
 import { cacheKeys } from '#xcache/store.ts';
-import { type AdminRoute, serveAdmin } from '#xdb/sidecar/admin.ts';
-import { createCredentials } from '#xdb/sidecar/credentials.ts';
-import { startEndpoint } from '#xdb/sidecar/endpoint.ts';
-import { holdInstanceLock } from '#xdb/sidecar/instance-lock.ts';
-import { ownAddress } from '#xdb/sidecar/own-address.ts';
-import { createSecondView } from '#xdb/sidecar/second-view.ts';
-import { createSayer } from '#xdb/sidecar/sentence.ts';
-import { keepSession } from '#xdb/sidecar/session.ts';
-import type { Supervisor } from '#xdb/sidecar/supervisor.ts';
-import { watchLeader } from '#xdb/sidecar/watch-leader.ts';
 import { createAddresses } from './addresses.ts';
 import { type SidecarConfig, XCACHE_PORTS } from './config.ts';
 import { endpointOf } from './endpoint-table.ts';
@@ -118,7 +118,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const peers = watchPeers({ connect: async (host) => connect({ host, port: XCACHE_PORTS.engine }), onChange: dirty });
   const session = keepSession<CacheMemberStatus>({
     ...{ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty },
-    ...{ name: `cache ${member}`, still: stillOf },
+    ...{ name: `cache ${member}`, stillOf },
   });
   const watch = watchLeader({
     // Engines are looked at all the time anyway.

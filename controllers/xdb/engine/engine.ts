@@ -1,3 +1,5 @@
+import type { CommandLine } from '#member/supervisor.ts';
+
 /**
  * Everything that is particular to one database engine stands behind this interface: MariaDB now (`engine/mariadb/`), MySQL next. The protocol, the
  * sidecar's loop, backups and operations know nothing else. Letters in brackets are rules of the HA protocol (`protocol/README.md`).
@@ -16,12 +18,6 @@ export interface StartOptions {
   parameters: Readonly<Record<string, string>>;
   serverId: number;
   memoryBytes: number;
-}
-
-/** A command line for the supervisor. No secret is on it. */
-export interface CommandLine {
-  file: string;
-  args: string[];
 }
 
 /** What the engine says of itself, read on one connection in one go. */

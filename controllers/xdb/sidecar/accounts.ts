@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
+import { within } from '#member/within.ts';
 import type { UserAdmin } from '#xdb/engine/engine.ts';
 import type { Credentials } from '#xdb/schema.ts';
-import { within } from './within.ts';
 
 /** What is to exist in a database that takes writes. */
 export interface WantedAccounts {

@@ -1,18 +1,19 @@
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import type { CredentialsSource } from '#member/credentials.ts';
+import type { Endpoint } from '#member/endpoint.ts';
+import type { MemberSession } from '#member/session.ts';
+import type { LeaderWatch } from '#member/watch-leader.ts';
+import type { Credentials, MemberStatus } from '#xdb/schema.ts';
 import type { AccountsKeeper } from './accounts.ts';
 import { XDB_PORTS } from './config.ts';
-import type { CredentialsSource } from './credentials.ts';
-import type { Endpoint } from './endpoint.ts';
 import { endpointOf } from './endpoint-table.ts';
 import type { HeartbeatWriter } from './heartbeat.ts';
 import type { createKnownAddresses } from './known-addresses.ts';
 import type { ParametersKeeper } from './parameters.ts';
 import { type Part, partOf } from './part.ts';
 import type { Positions } from './positions.ts';
-import type { MemberSession } from './session.ts';
 import type { Turn } from './turn.ts';
-import type { LeaderWatch } from './watch-leader.ts';
 
 export interface AfterTurnOptions {
   member: string;
@@ -25,8 +26,8 @@ export interface AfterTurnOptions {
   parameters: Pick<ParametersKeeper, 'set'>;
   watch: Pick<LeaderWatch, 'aim'>;
   positions: Pick<Positions, 'want'>;
-  session: Pick<MemberSession, 'releaseLock'>;
-  credentials: Pick<CredentialsSource, 'current'>;
+  session: Pick<MemberSession<MemberStatus>, 'releaseLock'>;
+  credentials: Pick<CredentialsSource<Credentials>, 'current'>;
   log: Logger;
 }
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { tablesOf } from '#member/endpoint.ts';
+import type { EndpointTable } from '#member/endpoint-table.ts';
 import type { DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
-import { tablesOf } from './endpoint.ts';
-import { type EndpointTable, endpointOf } from './endpoint-table.ts';
+import { endpointOf } from './endpoint-table.ts';
 
 const own = { member: 'adb-1', address: '10.0.0.1' };
 const status = (address: string, more: Partial<MemberStatus> = {}) =>
@@ -86,15 +87,19 @@ describe('tablesOf', () => {
   const table: EndpointTable = { v: 1, epoch: 3, master: { id: 'adb-1', address: '10.0.0.1' }, slaves: [] };
 
   it('the port of slaves leads to the master where there is none', () => {
-    expect(tablesOf(table, 5)[1]).toEqual({ backend: 'slave', version: 5, peers: [{ id: 'adb-1.3', address: '10.0.0.1', port: 3305 }] });
+    expect(tablesOf(table, 5, 3305)[1]).toEqual({
+      backend: 'slave',
+      version: 5,
+      peers: [{ id: 'adb-1.3', address: '10.0.0.1', port: 3305 }],
+    });
   });
 
   it('the same master in another epoch is another peer, so that what was connected is cut', () => {
-    const peersIn = (epoch: number) => tablesOf({ ...table, epoch }, 5)[0]?.peers.map(({ id }) => id);
+    const peersIn = (epoch: number) => tablesOf({ ...table, epoch }, 5, 3305)[0]?.peers.map(({ id }) => id);
     expect(peersIn(3)).not.toEqual(peersIn(4));
   });
 
   it('nobody is nobody', () => {
-    expect(tablesOf({ ...table, master: null }, 5).map(({ peers }) => peers)).toEqual([[], []]);
+    expect(tablesOf({ ...table, master: null }, 5, 3305).map(({ peers }) => peers)).toEqual([[], []]);
   });
 });

@@ -1,9 +1,9 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import { createAgeOf } from '#member/age-of.ts';
+import type { EngineProcess } from '#member/supervisor.ts';
+import { within } from '#member/within.ts';
 import type { Engine, EngineFacts, EngineSession } from '#xdb/engine/engine.ts';
-import { createAgeOf } from './age-of.ts';
-import type { EngineProcess } from './supervisor.ts';
-import { within } from './within.ts';
 
 /** What was seen of the engine in one look. */
 export type EngineLook =

@@ -1,8 +1,8 @@
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
+import { within } from '#member/within.ts';
 import type { Engine, EngineSession, Heartbeat } from '#xdb/engine/engine.ts';
-import { within } from './within.ts';
 
 /**
  * A row written each second while this member takes writes: it tells followers how far behind they are, measures how long a commit takes, and releases a commit whose

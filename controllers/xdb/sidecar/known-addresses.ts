@@ -1,4 +1,4 @@
-import type { EndpointTable } from './endpoint-table.ts';
+import type { EndpointTable } from '#member/endpoint-table.ts';
 import type { RecordsView } from './records.ts';
 
 /** Where members are, also those whose sessions have ended: an engine may well go on without Consul, and is to be compared with or followed. */

@@ -1,7 +1,8 @@
+import { createAgeOf } from '#member/age-of.ts';
+import { within } from '#member/within.ts';
 import type { Engine, EngineFacts } from '#xdb/engine/engine.ts';
 import { memoryOf } from '#xdb/protocol/memory.ts';
 import type { Local, Memory } from '#xdb/protocol/types.ts';
-import { createAgeOf } from './age-of.ts';
 import { createBusyAge } from './busy-age.ts';
 import type { MemberMemory } from './disk.ts';
 import type { DiskUse } from './disk-guard.ts';
@@ -12,7 +13,6 @@ import type { Requests } from './requests.ts';
 import { serverIdOf } from './server-id.ts';
 import { createUnacknowledged } from './unacknowledged.ts';
 import { createWaitAge } from './wait-age.ts';
-import { within } from './within.ts';
 
 /** What one turn has seen. */
 export interface Seen {

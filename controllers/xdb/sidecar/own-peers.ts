@@ -4,7 +4,6 @@ import type { BackupService } from '#xdb/backup/service/service.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { createDonor } from './clone-server.ts';
 import { type SidecarConfig, XDB_PORTS } from './config.ts';
-import type { CredentialsSource } from './credentials.ts';
 import type { MemberDisk } from './disk.ts';
 import { partOf } from './part.ts';
 import { startPeerServer } from './peer-server.ts';
@@ -15,7 +14,8 @@ export interface OwnPeersOptions {
   config: SidecarConfig;
   tls: { ca: string; certificate: string; privateKey: string };
   engine: Pick<Engine, 'dump'>;
-  credentials: Pick<CredentialsSource, 'peerSecret'>;
+  /** What the members of this database know each other by. */
+  secret(): string | undefined;
   disk: Pick<MemberDisk, 'now'>;
   backups: Pick<BackupService, 'own'>;
   last(): Turn | undefined;
@@ -23,7 +23,7 @@ export interface OwnPeersOptions {
 }
 
 /** What other members of this database may ask of this one: a copy of the leader's data, its backups, its position. */
-export function startOwnPeers({ config, tls, engine, credentials, disk, backups, last, log }: OwnPeersOptions) {
+export function startOwnPeers({ config, tls, engine, secret, disk, backups, last, log }: OwnPeersOptions) {
   const donor = createDonor({
     engine,
     leading() {
@@ -36,7 +36,7 @@ export function startOwnPeers({ config, tls, engine, credentials, disk, backups,
     log,
   });
   return startPeerServer({
-    ...{ db: config.db, tls, log, port: XDB_PORTS.peer, secret: credentials.peerSecret, clone: donor },
+    ...{ db: config.db, tls, log, port: XDB_PORTS.peer, secret, clone: donor },
     store: (socket, object) => serveStore(backups.own(), socket, object),
     async position() {
       const { gen } = disk.now();

@@ -1,8 +1,8 @@
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
+import { within } from '#member/within.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
-import { within } from './within.ts';
 
 /** What an engine is to run with. */
 export interface WantedParameters {

@@ -1,12 +1,12 @@
 import type { Logger } from '#core/log.ts';
+import { createSayer } from '#member/sentence.ts';
+import type { MemberSession } from '#member/session.ts';
 import type { ArchiveStatus } from '#xdb/backup/schema.ts';
 import type { MemberStatus } from '#xdb/schema.ts';
 import type { CloneProgress } from './clone-client.ts';
 import type { MemberDisk } from './disk.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import type { ParametersKeeper } from './parameters.ts';
-import { createSayer } from './sentence.ts';
-import type { MemberSession } from './session.ts';
 import { statusOf } from './status.ts';
 import type { Turn } from './turn.ts';
 
@@ -33,7 +33,7 @@ export interface ReporterOptions {
   disk: Pick<MemberDisk, 'now'>;
   diskGuard: Pick<DiskGuard, 'use'>;
   parameters: Pick<ParametersKeeper, 'pendingRestart'>;
-  session: Pick<MemberSession, 'set'>;
+  session: Pick<MemberSession<MemberStatus>, 'set'>;
   archive(): ArchiveStatus;
   log: Logger;
 }

@@ -2,6 +2,7 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import type { CredentialsSource } from '#member/credentials.ts';
 import { restore } from '#xdb/backup/restore.ts';
 import type { Scratch } from '#xdb/backup/scratch.ts';
 import { backupKeys } from '#xdb/backup/service/place.ts';
@@ -13,7 +14,6 @@ import { HEARTBEAT_TABLE, OWN_SCHEMA } from '#xdb/engine/mariadb/names.ts';
 import { type Credentials, type DbSpec, MemberStatus } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 import { type SidecarConfig, XDB_PORTS } from './config.ts';
-import type { CredentialsSource } from './credentials.ts';
 import { createPeerClient } from './peer-client.ts';
 import { peerStore } from './peer-store.ts';
 
@@ -21,7 +21,7 @@ export interface RestoreOriginOptions {
   config: SidecarConfig;
   engine: Pick<Engine, 'load'>;
   consul: Pick<ConsulClient, 'kv'>;
-  credentials: CredentialsSource;
+  credentials: CredentialsSource<Credentials>;
   log: Logger;
 }
 

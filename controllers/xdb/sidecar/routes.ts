@@ -1,12 +1,12 @@
 import { AppError } from '#core/errors.ts';
+import type { AdminRoute } from '#member/admin.ts';
+import { within } from '#member/within.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import type { MemberStatus } from '#xdb/schema.ts';
-import type { AdminRoute } from './admin.ts';
 import type { MemberDisk } from './disk.ts';
 import { ENGINE_STATUS, type MetricsInput, type SidecarMetrics } from './metrics.ts';
 import type { Reporter } from './reporter.ts';
 import type { Requests } from './requests.ts';
-import { within } from './within.ts';
 
 export interface MemberRoutesOptions {
   reporter: Pick<Reporter, 'status' | 'last' | 'sentences'>;

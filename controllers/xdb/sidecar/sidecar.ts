@@ -5,30 +5,36 @@ import { AppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createLoop } from '#core/loop.ts';
+import { serveAdmin } from '#member/admin.ts';
+import { createCredentials } from '#member/credentials.ts';
+import { startEndpoint } from '#member/endpoint.ts';
+import { holdInstanceLock } from '#member/instance-lock.ts';
+import { ownAddress } from '#member/own-address.ts';
+import { createSecondView } from '#member/second-view.ts';
+import { keepSession } from '#member/session.ts';
+import type { Supervisor } from '#member/supervisor.ts';
+import { watchLeader } from '#member/watch-leader.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
 import type { Engine, UserAdmin } from '#xdb/engine/engine.ts';
+import { peerSecretOf } from '#xdb/peer-secret.ts';
 import { BUDGETS } from '#xdb/protocol/types.ts';
+import { Credentials, type MemberStatus } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 import { keepAccounts } from './accounts.ts';
-import { serveAdmin } from './admin.ts';
 import { createAfterTurn } from './after-turn.ts';
 import { backupRoutes, createBackups } from './backups.ts';
 import { createRecipient } from './clone-client.ts';
-import type { SidecarConfig } from './config.ts';
-import { createCredentials } from './credentials.ts';
+import { type SidecarConfig, XDB_PORTS } from './config.ts';
 import { type MemberDisk, openDisk } from './disk.ts';
 import { guardDisk } from './disk-guard.ts';
-import { startEndpoint } from './endpoint.ts';
 import { createEngineLink } from './engine-link.ts';
 import type { Tools } from './execute/context.ts';
 import { createFailpoints, type Failpoints } from './failpoint.ts';
 import { readGuards } from './guards.ts';
 import { createHeartbeat } from './heartbeat.ts';
-import { holdInstanceLock } from './instance-lock.ts';
 import { createKnownAddresses } from './known-addresses.ts';
 import { createMetrics } from './metrics.ts';
 import { createObserver } from './observe.ts';
-import { ownAddress } from './own-address.ts';
 import { startOwnPeers } from './own-peers.ts';
 import { PACE, paceOf } from './pace.ts';
 import { keepParameters } from './parameters.ts';
@@ -41,15 +47,12 @@ import { createReporter } from './reporter.ts';
 import { createRequests } from './requests.ts';
 import { createOriginRestorer } from './restore-origin.ts';
 import { memberRoutes } from './routes.ts';
-import { createSecondView } from './second-view.ts';
-import { keepSession } from './session.ts';
-import type { Supervisor } from './supervisor.ts';
+import { stillOf } from './status.ts';
 import { createRecordWriter } from './transaction.ts';
 import { createTurner } from './turn.ts';
 import { createUpstreamCopier } from './upstream.ts';
 import { upstreamRoutes } from './upstream-routes.ts';
 import { userRoutes } from './user-routes.ts';
-import { watchLeader } from './watch-leader.ts';
 
 export interface SidecarDeps {
   config: SidecarConfig;
@@ -86,13 +89,13 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
 
   await mkdir(paths.state, { recursive: true });
   const lock = await holdInstanceLock(paths.lock);
-  const credentials = createCredentials(paths.credentials, log);
+  const credentials = createCredentials(paths.credentials, log, Credentials);
   await credentials.refresh();
   const { engine, users } = deps.engine(() => credentials.current()?.agent);
   const disk = await openOwnDisk(config, engine, failpoints);
   const token = await readToken(paths.consulToken);
   const consul = createConsul({ socketPath: paths.consulSocket, ...(token === undefined ? {} : { token }) });
-  const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log });
+  const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log, ports: XDB_PORTS });
   const requests = createRequests();
   const metrics = createMetrics();
   let address = (await ownAddress()) ?? '127.0.0.1';
@@ -106,10 +109,17 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     dirty();
   });
   const tls = { ca: paths.ca, certificate: paths.certificate, privateKey: paths.privateKey };
-  const peers = createPeerClient({ db, member, tls, secret: credentials.peerSecret });
+  const secret = () => {
+    const known = credentials.current();
+    return known === undefined ? undefined : peerSecretOf(known);
+  };
+  const peers = createPeerClient({ db, member, tls, secret });
   const addresses = createKnownAddresses(endpoint.current());
   const heartbeat = createHeartbeat({ engine, log });
-  const session = keepSession({ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty });
+  const session = keepSession<MemberStatus>({
+    ...{ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty },
+    ...{ name: `db ${member}`, stillOf },
+  });
   const accounts = keepAccounts(users, log);
   const parameters = keepParameters({ engine, log, onChange: () => reporter.tell() });
   const positions = followPositions(peers, dirty);
@@ -214,7 +224,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     ...{ config, engine, engineAt: deps.engineAt, consul, credentials, peers, log, last: reporter.last },
     addressOf: (id) => addresses.of(id)?.address,
   });
-  const peerServer = startOwnPeers({ config, tls, engine, credentials, disk, backups, last: reporter.last, log });
+  const peerServer = startOwnPeers({ config, tls, engine, secret, disk, backups, last: reporter.last, log });
   const admin = await serveAdmin(paths.admin, [
     ...backupRoutes(backups),
     ...memberRoutes({

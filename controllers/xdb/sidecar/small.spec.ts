@@ -2,18 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { createAgeOf } from '#member/age-of.ts';
+import { holdInstanceLock } from '#member/instance-lock.ts';
+import { createSayer } from '#member/sentence.ts';
+import { within } from '#member/within.ts';
 import { GUARDS } from '#xdb/protocol/types.ts';
-import { createAgeOf } from './age-of.ts';
 import { countAgainMs, judgeDisk } from './disk-guard.ts';
 import { createFailpoints } from './failpoint.ts';
 import { readGuards } from './guards.ts';
-import { holdInstanceLock } from './instance-lock.ts';
 import { createRequests } from './requests.ts';
-import { createSayer } from './sentence.ts';
 import { serverIdOf } from './server-id.ts';
 import { createUnacknowledged } from './unacknowledged.ts';
 import { createWaitAge } from './wait-age.ts';
-import { within } from './within.ts';
 
 function clock() {
   let now = 1000;

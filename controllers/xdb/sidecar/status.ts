@@ -83,3 +83,9 @@ function stateOf({ local, sync, member, cloning, failed, step, ready, upstream }
   if (sync.leader.id === member) return sync.state === 'open' && !engine.readOnly ? 'running' : 'starting';
   return engine.slave.io === 'running' && engine.slave.sql === 'running' && ready === sync.epoch ? 'running' : 'catching_up';
 }
+
+/** What of a status is worth a write by itself. */
+export function stillOf(status: MemberStatus): string {
+  const { time, gtid, lagSeconds, disk, archive, ...rest } = status;
+  return JSON.stringify({ ...rest, disk: disk?.state, archive: archive && [archive.active, archive.sentence, archive.failingSince] });
+}

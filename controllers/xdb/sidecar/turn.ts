@@ -1,5 +1,6 @@
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import type { LeaderWatch } from '#member/watch-leader.ts';
 import type { EngineFacts } from '#xdb/engine/engine.ts';
 import { decide } from '#xdb/protocol/decide.ts';
 import { after, forgetful } from '#xdb/protocol/memory.ts';
@@ -12,7 +13,6 @@ import type { SidecarMetrics } from './metrics.ts';
 import type { Observer } from './observe.ts';
 import type { Positions } from './positions.ts';
 import { type RecordsView, readRecords, rememberParsed } from './records.ts';
-import type { LeaderWatch } from './watch-leader.ts';
 
 /** What a turn saw and decided, for everything that follows from it. */
 export interface Turn {

@@ -1,18 +1,19 @@
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
+import type { AdminRoute } from '#member/admin.ts';
+import type { CredentialsSource } from '#member/credentials.ts';
+import { within } from '#member/within.ts';
 import type { Engine, UpstreamMaster } from '#xdb/engine/engine.ts';
+import type { Credentials } from '#xdb/schema.ts';
 import { UpstreamAsked, type UpstreamStanding } from '#xdb/upstream/standing.ts';
-import type { AdminRoute } from './admin.ts';
 import type { SidecarConfig } from './config.ts';
-import type { CredentialsSource } from './credentials.ts';
 import type { Turn } from './turn.ts';
 import { upstreamMaster } from './upstream.ts';
-import { within } from './within.ts';
 
 export interface UpstreamRoutesOptions {
   config: SidecarConfig;
   engine: Pick<Engine, 'connect' | 'inspectUpstream'>;
-  credentials: CredentialsSource;
+  credentials: CredentialsSource<Credentials>;
   last(): Turn | undefined;
 }
 

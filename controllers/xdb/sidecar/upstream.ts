@@ -1,6 +1,7 @@
 import { resolve4 } from 'node:dns/promises';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import type { CredentialsSource } from '#member/credentials.ts';
 import { type Scratch, startScratch } from '#xdb/backup/scratch.ts';
 import type { Engine, UpstreamMaster } from '#xdb/engine/engine.ts';
 import { HEARTBEAT_TABLE, OWN_SCHEMA } from '#xdb/engine/mariadb/names.ts';
@@ -9,14 +10,13 @@ import type { Credentials, DbSpec } from '#xdb/schema.ts';
 import { refuseUnfitMaster } from '#xdb/upstream/fit.ts';
 import { createRecipient } from './clone-client.ts';
 import { type SidecarConfig, XDB_PORTS } from './config.ts';
-import type { CredentialsSource } from './credentials.ts';
 import { createPeerClient } from './peer-client.ts';
 import { serverIdOf } from './server-id.ts';
 
 export interface UpstreamCopierOptions {
   config: SidecarConfig;
   engine: Pick<Engine, 'initialise' | 'load' | 'inspectUpstream' | 'importUpstream' | 'beginAt'>;
-  credentials: CredentialsSource;
+  credentials: CredentialsSource<Credentials>;
   log: Logger;
 }
 

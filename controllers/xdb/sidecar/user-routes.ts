@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
+import type { AdminRoute } from '#member/admin.ts';
+import type { CredentialsSource } from '#member/credentials.ts';
+import { within } from '#member/within.ts';
 import type { UserAdmin } from '#xdb/engine/engine.ts';
 import type { Credentials } from '#xdb/schema.ts';
-import type { AdminRoute } from './admin.ts';
-import type { CredentialsSource } from './credentials.ts';
-import { within } from './within.ts';
 
 export interface UserRoutesOptions {
   users: UserAdmin;
-  credentials: CredentialsSource;
+  credentials: CredentialsSource<Credentials>;
   /** This member takes writes. */
   writes(): boolean;
   /** Who does, for the hint. */

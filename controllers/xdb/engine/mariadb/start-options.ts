@@ -1,4 +1,5 @@
-import type { CommandLine, StartOptions } from '#xdb/engine/engine.ts';
+import type { CommandLine } from '#member/supervisor.ts';
+import type { StartOptions } from '#xdb/engine/engine.ts';
 import { validateParameters } from '#xdb/parameters.ts';
 import { shareMemory } from './memory.ts';
 import { GTID_DOMAIN } from './names.ts';

@@ -1,18 +1,19 @@
 import type { ConsulClient } from '#core/consul/client.ts';
 import type { Logger } from '#core/log.ts';
+import type { CredentialsSource } from '#member/credentials.ts';
+import type { MemberSession } from '#member/session.ts';
+import type { Supervisor } from '#member/supervisor.ts';
 import type { Engine, EngineSession } from '#xdb/engine/engine.ts';
 import type { Outcome, Step } from '#xdb/protocol/types.ts';
+import type { Credentials, MemberStatus } from '#xdb/schema.ts';
 import type { CloneProgress, createRecipient } from '../clone-client.ts';
 import type { SidecarConfig } from '../config.ts';
-import type { CredentialsSource } from '../credentials.ts';
 import type { MemberDisk } from '../disk.ts';
 import type { EngineLink } from '../engine-link.ts';
 import type { Failpoints } from '../failpoint.ts';
 import type { HeartbeatWriter } from '../heartbeat.ts';
 import type { RecordsView } from '../records.ts';
 import type { createOriginRestorer } from '../restore-origin.ts';
-import type { MemberSession } from '../session.ts';
-import type { Supervisor } from '../supervisor.ts';
 import type { RecordWriter } from '../transaction.ts';
 import type { createUpstreamCopier } from '../upstream.ts';
 
@@ -23,7 +24,7 @@ export interface Tools {
   link: EngineLink;
   supervisor: Supervisor;
   disk: MemberDisk;
-  session: MemberSession;
+  session: MemberSession<MemberStatus>;
   heartbeat: HeartbeatWriter;
   write: RecordWriter;
   takeClone: ReturnType<typeof createRecipient>;
@@ -32,7 +33,7 @@ export interface Tools {
   /** Birth as a slave of another database. */
   copyUpstream: ReturnType<typeof createUpstreamCopier>;
   consul: ConsulClient;
-  credentials: CredentialsSource;
+  credentials: CredentialsSource<Credentials>;
   failpoints: Failpoints;
   log: Logger;
   /** A copy that is under way, for the status. */

@@ -1,6 +1,6 @@
 import { type AppError, messageOf, toAppError } from '#core/errors.ts';
+import { within } from '#member/within.ts';
 import type { Outcome, Step } from '#xdb/protocol/types.ts';
-import { within } from '../within.ts';
 import { DONE, type Moment, type Tools } from './context.ts';
 import * as data from './data.ts';
 import * as processes from './process.ts';

@@ -1,6 +1,7 @@
 -- A worker's own view, asked for by an event and answered by each worker itself.
 
 local cjson = require("cjson.safe")
+local clock = require("xlb.clock")
 local groups_ = require("xlb.groups")
 
 local _M = {}
@@ -10,7 +11,7 @@ local KEEP_SECONDS = 10
 
 local quote = cjson.encode
 
-local function peer_json(peer)
+local function peer_json(peer, now)
   if not peer.json then
     peer.json = string.format(
       '{"id":%s,"address":%s,"port":%d,"weight":%d,"state":"%s","container":%s,"node":%s,',
@@ -23,7 +24,8 @@ local function peer_json(peer)
       quote(peer.node)
     )
   end
-  local healthy = peer.check_ok and peer.down_until == 0
+  -- One whose pause is over is asked again by the next request: without requests it would be shown as left out for ever.
+  local healthy = peer.check_ok and peer.down_until <= now
   return string.format(
     '%s"healthy":%s,"active":%d,"requests":%d,"failures":%d}',
     peer.json,
@@ -36,10 +38,11 @@ end
 
 local function tables()
   local out = {}
+  local now = clock()
   for name, group in pairs(groups_.groups) do
     local peers = {}
     for i, peer in ipairs(group.peers) do
-      peers[i] = peer_json(peer)
+      peers[i] = peer_json(peer, now)
     end
     out[#out + 1] = string.format('"%s":{"version":%.0f,"peers":[%s]}', name, group.version, table.concat(peers, ","))
   end

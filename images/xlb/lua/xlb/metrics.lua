@@ -1,5 +1,6 @@
 -- Prometheus text: counters from the shared dictionary, gauges from what the workers say.
 
+local clock = require("xlb.clock")
 local counters = require("xlb.counters")
 local groups_ = require("xlb.groups")
 local request = require("xlb.request")
@@ -78,6 +79,7 @@ function _M.render(answers, workers)
     family[#family + 1] = string.format("%s{%s} %s", name, labels, value)
   end
   local active, versions = read_loads(answers)
+  local now = clock()
   for name, group in pairs(groups_.groups) do
     group_lines(out, name)
     local seconds_sum = 0
@@ -89,7 +91,7 @@ function _M.render(answers, workers)
       out("xlb_peer_failures_total", labels, failures)
       out("xlb_peer_seconds_total", labels, string.format("%.6f", seconds))
       out("xlb_peer_active", labels, active[name] and active[name][i] or 0)
-      out("xlb_peer_healthy", labels, peer.check_ok and peer.down_until == 0 and 1 or 0)
+      out("xlb_peer_healthy", labels, peer.check_ok and peer.down_until <= now and 1 or 0)
     end
     out("xlb_request_seconds_sum", 'group="' .. name .. '"', string.format("%.6f", seconds_sum))
     for pid, version in pairs(versions[name] or {}) do

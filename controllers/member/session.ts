@@ -2,13 +2,12 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { messageOf, toAppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
-import type { MemberStatus } from '#xdb/schema.ts';
 
 /**
  * This member's life as Consul sees it: a session, the record of the member that lives as long as the session does, and the lock `leader` if it leads.
  * The session tells of liveness only; no promise rests on it.
  */
-export interface MemberSession<S = MemberStatus> {
+export interface MemberSession<S> {
   /** The session, undefined while there is none that was confirmed within its TTL. */
   id(): string | undefined;
   /** Changes go out at once, at most one a second; what only moves with time (position, lag, bytes) every few seconds. */
@@ -21,21 +20,21 @@ export interface MemberSession<S = MemberStatus> {
   stop(keep?: boolean): Promise<void>;
 }
 
-export interface MemberSessionOptions<S = MemberStatus> {
+export interface MemberSessionOptions<S> {
   consul: Pick<ConsulClient, 'session' | 'kv'>;
-  /** `xcaas/db/<name>/members/<member>` */
+  /** The member's record. */
   key: string;
-  /** `xcaas/db/<name>/leader` */
+  /** What the service's master holds. */
   lockKey: string;
   member: string;
   log: Logger;
   /** A session was gained or lost. */
   onChange(): void;
   ttlSeconds?: number;
-  /** Of the session, for people; `db <member>` unless given. */
-  name?: string;
-  /** What of a status is worth a write by itself, as text; that of a database's unless given. */
-  still?(status: S): string;
+  /** Of the session, for people: `db adb-1`. */
+  name: string;
+  /** What of a status is worth a write by itself, as text. */
+  stillOf(status: S): string;
 }
 
 const WRITE_EVERY_MS = 1000;
@@ -43,9 +42,8 @@ const WRITE_MOVING_MS = 5000;
 /** Calls that take longer would leave the session without a renewal. */
 const CALL_TIMEOUT_MS = 1000;
 
-export function keepSession<S = MemberStatus>(options: MemberSessionOptions<S>): MemberSession<S> {
-  const { consul, key, lockKey, member, log, onChange, ttlSeconds = 3, name = `db ${member}` } = options;
-  const stillOf = options.still ?? ((status: S) => withoutMoving(status as MemberStatus));
+export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<S> {
+  const { consul, key, lockKey, member, log, onChange, ttlSeconds = 3, name, stillOf } = options;
   const ttlMs = ttlSeconds * 1000;
   const renewMs = ttlMs / 4;
   const stopping = new AbortController();
@@ -137,10 +135,4 @@ export function keepSession<S = MemberStatus>(options: MemberSessionOptions<S>):
       if (session !== undefined && !keep) await consul.session.destroy(session).catch(() => undefined);
     },
   };
-}
-
-/** What of a status is worth a write by itself. */
-function withoutMoving(status: MemberStatus): string {
-  const { time, gtid, lagSeconds, disk, archive, ...rest } = status;
-  return JSON.stringify({ ...rest, disk: disk?.state, archive: archive && [archive.active, archive.sentence, archive.failingSince] });
 }

@@ -3,7 +3,10 @@
 # it needs neither sidecar nor engine.
 set -u
 
-state=/var/lib/xdb/haproxy
+share=$(dirname "$0")
+SERVICE=$(basename "$share")
+export SERVICE # for haproxy.cfg beside this file
+state=/var/lib/$SERVICE/haproxy
 conf=$state/haproxy.cfg
 good=$state/last-good.cfg
 
@@ -19,7 +22,7 @@ else
     say "HAProxy refuses its configuration"
     mv "$conf" "$conf.refused"
   fi
-  if takes "$good"; then cp "$good" "$conf"; else cp /usr/share/xdb/haproxy.cfg "$conf"; fi
+  if takes "$good"; then cp "$good" "$conf"; else cp "$share/haproxy.cfg" "$conf"; fi
 fi
-[ -f "$conf" ] || conf=/usr/share/xdb/haproxy.cfg
-exec haproxy -W -q -S /run/xdb/haproxy-master.sock,mode,600 -f "$conf"
+[ -f "$conf" ] || conf=$share/haproxy.cfg
+exec haproxy -W -q -S "/run/$SERVICE/haproxy-master.sock,mode,600" -f "$conf"

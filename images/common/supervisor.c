@@ -50,8 +50,11 @@ enum {
   CLOSED_MS = 500,
 };
 
+/* The service whose member this is, xdb or xcache, is given by who compiles. */
+#define HOME "/var/lib/" SERVICE
+
 static const int64_t NEVER = INT64_MAX;
-static const char *const FOLDERS[] = {"/var/lib/xdb/db", "/var/lib/xdb/tmp", "/var/lib/xdb/haproxy"};
+static const char *const FOLDERS[] = {HOME "/db", HOME "/tmp", HOME "/haproxy"};
 
 /* A process that is kept running: again after 0, 0.2, 1, 2, 5, 5, ... seconds. */
 struct kept {
@@ -451,12 +454,12 @@ static int next_wait(void) {
 }
 
 static int stop_milliseconds(void) {
-  const char *text = getenv("XDB_STOP_SECONDS");
+  const char *text = getenv("MEMBER_STOP_SECONDS");
   char *end;
   if (text == NULL) return STOP_DEFAULT_SECONDS * 1000;
   long seconds = strtol(text, &end, 10);
   if (*text != '\0' && *end == '\0' && seconds >= 1 && seconds <= 3600) return (int)seconds * 1000;
-  say("XDB_STOP_SECONDS is not a number from 1 to 3600; it is taken for %d", STOP_DEFAULT_SECONDS);
+  say("MEMBER_STOP_SECONDS is not a number from 1 to 3600; it is taken for %d", STOP_DEFAULT_SECONDS);
   return STOP_DEFAULT_SECONDS * 1000;
 }
 
@@ -486,7 +489,7 @@ int main(int argc, char **argv) {
   }
   self = getpid();
   umask(027);
-  setenv("HOME", "/var/lib/xdb", 1);
+  setenv("HOME", HOME, 1);
   /* No picture of everybody's data on the disk. */
   setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
   prctl(PR_SET_CHILD_SUBREAPER, 1);

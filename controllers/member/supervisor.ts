@@ -1,7 +1,12 @@
 import type { Duplex } from 'node:stream';
 import { AppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import type { CommandLine } from '#xdb/engine/engine.ts';
+
+/** A command line for the supervisor. No secret is on it. */
+export interface CommandLine {
+  file: string;
+  args: string[];
+}
 
 /** The engine's process as the supervisor knows it. */
 export type EngineProcess = { state: 'none' } | { state: 'running' | 'killed'; pid: number; startedHere: boolean };

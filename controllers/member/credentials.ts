@@ -2,26 +2,18 @@ import { readFile } from 'node:fs/promises';
 import type { z } from 'zod';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { peerSecretOf } from '#xdb/peer-secret.ts';
-import { Credentials } from '#xdb/schema.ts';
 
-/** The secrets of this database, read again when their file has changed. What is damaged or gone does not replace what was known. */
-export interface CredentialsSource<T = Credentials> {
+/** The secrets of this service, read again when their file has changed. What is damaged or gone does not replace what was known. */
+export interface CredentialsSource<T> {
   /** @returns whether they differ from what was known before */
   refresh(): Promise<boolean>;
   current(): T | undefined;
   /** Why the file as it is now is not used. */
   problem(): string | undefined;
-  /** Known to the members of this database only, and not usable at its engines. */
-  peerSecret(): string | undefined;
 }
 
-/** @param schema of the file; a database's unless given */
-export function createCredentials<T extends { agent: string } = Credentials>(
-  path: string,
-  log: Logger,
-  schema: z.ZodType<T> = Credentials as unknown as z.ZodType<T>,
-): CredentialsSource<T> {
+/** @param schema of the file */
+export function createCredentials<T>(path: string, log: Logger, schema: z.ZodType<T>): CredentialsSource<T> {
   let current: T | undefined;
   let text: string | undefined;
   let problem: string | undefined;
@@ -39,13 +31,12 @@ export function createCredentials<T extends { agent: string } = Credentials>(
       } catch (error) {
         // A parser's message may hold what it could not parse.
         const why = error instanceof SyntaxError ? 'it is not JSON' : messageOf(error).slice(0, 200);
-        if (why !== problem) log.warn({ err: why }, 'the credentials of this database cannot be read');
+        if (why !== problem) log.warn({ err: why }, 'the credentials cannot be read');
         problem = why;
         return false;
       }
     },
     current: () => current,
     problem: () => problem,
-    peerSecret: () => (current === undefined ? undefined : peerSecretOf(current)),
   };
 }

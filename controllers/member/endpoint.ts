@@ -4,10 +4,9 @@ import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
 import type { TcpConfigInput, TcpTableInput } from '#tcp/schema.ts';
-import { XDB_PORTS } from './config.ts';
 import { EndpointTable } from './endpoint-table.ts';
 
-/** The ports that clients use: 3306 leads to the master, 3307 to the slave. HAProxy serves them on, whatever becomes of the sidecar. */
+/** The ports that clients use: one leads to the master, one to the slaves. HAProxy serves them on, whatever becomes of the sidecar. */
 export interface Endpoint {
   /** What is known to be right: read from the disk at first. */
   current(): EndpointTable | undefined;
@@ -26,7 +25,7 @@ export interface EndpointPorts {
 }
 
 const configOf = (ports: EndpointPorts): TcpConfigInput => ({
-  // No client of a database ends its side and listens on.
+  // No client of these services ends its side and listens on.
   halfClosedMs: 1000,
   listeners: [
     { port: ports.master, backend: 'master' },
@@ -47,12 +46,11 @@ export interface EndpointOptions {
   /** File of the last known good table. */
   path: string;
   log: Logger;
-  /** A database's unless given. */
-  ports?: EndpointPorts;
+  ports: EndpointPorts;
 }
 
 /** Makes HAProxy's file from what was known last and begins to follow. A damaged file is none: the ports then lead nowhere until the record was read. */
-export async function startEndpoint({ driver, path, log, ports = XDB_PORTS }: EndpointOptions): Promise<Endpoint> {
+export async function startEndpoint({ driver, path, log, ports }: EndpointOptions): Promise<Endpoint> {
   const stopping = new AbortController();
   let current = await load(path, log);
   let live = false;
@@ -126,7 +124,7 @@ export async function startEndpoint({ driver, path, log, ports = XDB_PORTS }: En
 }
 
 /** A master is another peer in each epoch, so that a change of epochs cuts what was connected before, even if the same member leads again. */
-export function tablesOf(table: EndpointTable, version: number, port: number = XDB_PORTS.engine): TcpTableInput[] {
+export function tablesOf(table: EndpointTable, version: number, port: number): TcpTableInput[] {
   const master = table.master === null ? [] : [{ id: `${table.master.id}.${table.epoch}`, address: table.master.address, port }];
   const slaves = table.slaves.map(({ id, address }) => ({ id, address, port }));
   return [
