@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { name, port, serviceName } from '#core/names.ts';
+import { name, port } from '#core/names.ts';
+import { serviceSpec } from '#pool/service-schema.ts';
 
 /** Records of a cache under `xcaas/cache/<name>/…`. Who writes which: controllers/xcache/README.md. */
 
@@ -19,35 +20,18 @@ export const EVICTION_POLICIES = [
   'volatile-ttl',
 ] as const;
 
-const bytes = z.number().int().positive();
-
 /** `xcaas/cache/<name>/spec`: what was asked for. Written by the API only. */
 export const CacheSpec = z.object({
-  v: z.literal(1),
-  name: serviceName,
-  created: z.string().optional(),
+  ...serviceSpec,
   mode: cacheMode,
   /** Fixed at creation: the two engines' data files do not cross. */
   engine: cacheEngine,
-  /** Image as the user named it (`--image`), or none for the built-in one. */
-  image: z.string().max(300).optional(),
-  /** ID of that image, found when it was asked for. */
-  imageId: z.string().optional(),
   /** Masters; 1 unless the mode is `cluster`. */
   shards: z.number().int().min(1).max(500),
   /** Replicas of each master. */
   replicas: z.number().int().min(0).max(5),
   /** Replicas that must have acknowledged lately for a master to take writes, as far as the record lists so many. 0: it takes them alone. */
   minReplicas: z.number().int().min(0).max(5),
-  cpus: z.number().min(0).max(1024),
-  /** Of one member's container; data get a share of it, see `memory.ts`. */
-  memoryBytes: bytes,
-  diskBytes: bytes,
-  network: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/),
-  /** Host ports of each member's host that lead to the endpoint. */
-  publish: z.array(z.object({ hostPort: port, port })).default([]),
-  /** Engine labels that a host must have. Hard constraints. */
-  labels: z.record(z.string(), z.string()).default({}),
   persistence,
   policy: z.enum(EVICTION_POLICIES),
   user: z.string().regex(/^[a-z][a-z0-9_-]{0,39}$/),
@@ -56,12 +40,6 @@ export const CacheSpec = z.object({
   lastMember: z.number().int().min(0),
   /** Growth by itself, in cluster mode. */
   autoscale: z.object({ on: z.boolean(), maxShards: z.number().int().min(1).max(500) }).optional(),
-  /** Counts changes that need a restart of the engine. */
-  restartSerial: z.number().int().min(0).default(0),
-  pausedUntil: z.string().optional(),
-  /** Seconds a host may be silent before its member is made anew elsewhere. */
-  replaceAfterSeconds: z.number().int().min(30).default(600),
-  destroyed: z.object({ time: z.string(), keepData: z.boolean(), purge: z.boolean() }).optional(),
 });
 export type CacheSpec = z.infer<typeof CacheSpec>;
 
@@ -93,10 +71,6 @@ export const LeadRecord = z.object({
   nonce: z.string(),
 });
 export type LeadRecord = z.infer<typeof LeadRecord>;
-
-/** `xcaas/cache/<name>/birth`: written by the API with the specification; `done` in the same transaction that makes `lead`. */
-export const BirthRecord = z.object({ v: z.literal(1), member: name, done: z.boolean() });
-export type BirthRecord = z.infer<typeof BirthRecord>;
 
 /** `xcaas/cache/<name>/move`: an ordered change of the master. Written by the API; `state` and what follows by the sidecar of the master that was. */
 export const MoveOrder = z.object({

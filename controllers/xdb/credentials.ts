@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
 import { open, seal } from '#ground/seal.ts';
-import { Credentials, type DbSpec, type SealedRecord } from '#xdb/schema.ts';
+import type { SealedRecord } from '#pool/service-schema.ts';
+import { Credentials, type DbSpec } from '#xdb/schema.ts';
 import { type DbStore, dbKeys } from '#xdb/store.ts';
 
 /**

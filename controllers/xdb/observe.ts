@@ -7,21 +7,11 @@ import type { AgentClient } from '#pool/agent-client.ts';
 import type { Host } from '#pool/host.ts';
 import { listPlacements } from '#pool/placement-record.ts';
 import { askForMembers } from '#pool/service-members.ts';
+import { BirthRecord, HandedRecord, SealedRecord, TlsRecord } from '#pool/service-schema.ts';
 import { BackupRecord } from '#xdb/backup/schema.ts';
 import { hashOf, openCredentials } from '#xdb/credentials.ts';
 import { hostOf, type Observed } from '#xdb/plan/world.ts';
-import {
-  BirthRecord,
-  DataRecord,
-  DbSpec,
-  DbStatus,
-  HandedRecord,
-  MemberStatus,
-  MoveOrder,
-  SealedRecord,
-  SyncRecord,
-  TlsRecord,
-} from '#xdb/schema.ts';
+import { DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 import { type DbStore, dbKeys } from '#xdb/store.ts';
 import { goodPair, namesOf } from '#xdb/tls.ts';
 

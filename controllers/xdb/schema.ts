@@ -1,12 +1,11 @@
 import { z } from 'zod';
 import { name, port, serviceName } from '#core/names.ts';
+import { serviceSpec } from '#pool/service-schema.ts';
 
 /** Records of a database under `xcaas/db/<name>/…`. Who writes which: controllers/xdb/README.md. */
 
 export const dbRole = z.enum(['pair', 'single', 'slave']);
 export const flavor = z.enum(['mariadb', 'mysql']);
-
-const bytes = z.number().int().positive();
 
 /** Schedule and place of backups. */
 export const BackupPlan = z.object({
@@ -23,24 +22,9 @@ export type BackupPlan = z.infer<typeof BackupPlan>;
 
 /** `xcaas/db/<name>/spec`: what was asked for. Written by the API only. */
 export const DbSpec = z.object({
-  v: z.literal(1),
-  name: serviceName,
-  created: z.string().optional(),
+  ...serviceSpec,
   role: dbRole,
   flavor,
-  /** Image as the user named it (`--image`), or none for the built-in one. */
-  image: z.string().max(300).optional(),
-  /** ID of that image, found when it was asked for: members are made from it and from nothing else. */
-  imageId: z.string().optional(),
-  /** Whole CPUs are bound; a fraction is counted and not bound. */
-  cpus: z.number().min(0).max(1024),
-  memoryBytes: bytes,
-  diskBytes: bytes,
-  network: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/),
-  /** Host ports of each member's host that lead to the master (3306) or the slave (3307). */
-  publish: z.array(z.object({ hostPort: port, port })).default([]),
-  /** Engine labels that a host must have: `storage=ssd`. Hard constraints. */
-  labels: z.record(z.string(), z.string()).default({}),
   /** Default storage engine; the only one that survives a failover whole is InnoDB. */
   storageEngine: z.literal('innodb').default('innodb'),
   /** Database that is made at the beginning, and the user that owns it. */
@@ -55,8 +39,6 @@ export const DbSpec = z.object({
   lastMember: z.number().int().min(0).default(0),
   /** Server parameters that differ from the defaults, see `parameters.ts`. */
   parameters: z.record(z.string(), z.string()).default({}),
-  /** Counts changes that need a restart of the engine; members follow one after another. */
-  restartSerial: z.number().int().min(0).default(0),
   /** Master of `role=slave` until its cutover; `ours`: it is this database of ours. User and password are in the sealed credentials. */
   upstream: z.object({ host: z.string(), port, tls: z.boolean().default(false), ours: serviceName.optional() }).optional(),
   /** Restored from: a backup of another database. */
@@ -73,11 +55,6 @@ export const DbSpec = z.object({
     })
     .optional(),
   backup: BackupPlan.default(BackupPlan.parse({})),
-  /** Failover and maintenance rest until then; the protocol goes on protecting acknowledged writes. */
-  pausedUntil: z.string().optional(),
-  /** Seconds a host may be silent before its member is made anew elsewhere. */
-  replaceAfterSeconds: z.number().int().min(30).default(600),
-  destroyed: z.object({ time: z.string(), keepData: z.boolean(), purge: z.boolean() }).optional(),
 });
 export type DbSpec = z.infer<typeof DbSpec>;
 
@@ -115,10 +92,6 @@ export const DataRecord = z.object({
   ready: z.number().int().nullable(),
 });
 export type DataRecord = z.infer<typeof DataRecord>;
-
-/** `xcaas/db/<name>/birth`: written by the API with the specification; `done` in the same transaction that makes `sync`. An empty volume is initialised only before that. */
-export const BirthRecord = z.object({ v: z.literal(1), member: name, done: z.boolean() });
-export type BirthRecord = z.infer<typeof BirthRecord>;
 
 /** `xcaas/db/<name>/move`: an ordered change of the master. Written by the API; `gtid`, `state` and what follows by the leader's sidecar. */
 export const MoveOrder = z.object({
@@ -202,10 +175,6 @@ export const DbStatus = z.object({
 });
 export type DbStatus = z.infer<typeof DbStatus>;
 
-/** `xcaas/db/<name>/credentials`: sealed with the pool's key. Inside: {@link Credentials}. */
-export const SealedRecord = z.object({ v: z.literal(1), serial: z.number().int(), sealed: z.string() });
-export type SealedRecord = z.infer<typeof SealedRecord>;
-
 const StoreCredentials = z.object({ user: z.string(), secret: z.string().optional() });
 
 /** What members get as the secret file `credentials.json`. */
@@ -238,11 +207,3 @@ export const Credentials = z.object({
     .optional(),
 });
 export type Credentials = z.infer<typeof Credentials>;
-
-/** `xcaas/db/<name>/tls/<member>`: written by the controller; certificate and key are sealed with the pool's key. */
-export const TlsRecord = z.object({ v: z.literal(1), notAfter: z.string(), names: z.array(z.string()), sealed: z.string() });
-export type TlsRecord = z.infer<typeof TlsRecord>;
-
-/** `xcaas/db/<name>/handed`: written by the controller: which secrets each member was last given, by their hash, and on which host. */
-export const HandedRecord = z.object({ v: z.literal(1), members: z.record(z.string(), z.object({ host: z.string(), hash: z.string() })) });
-export type HandedRecord = z.infer<typeof HandedRecord>;

@@ -3,7 +3,8 @@ import { validate } from '#core/validate.ts';
 import { showBytes } from '#pool/capacity.ts';
 import { type Constraint, showConstraint } from '#pool/constraints.ts';
 import type { MemberToPlace } from '#pool/placement-request.ts';
-import { type BirthRecord, DbSpec } from '#xdb/schema.ts';
+import type { BirthRecord } from '#pool/service-schema.ts';
+import { DbSpec } from '#xdb/schema.ts';
 
 /** Pure: specifications of databases, made and compared. */
 

@@ -2,19 +2,9 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { createRecords, type Records, type Stored } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { serviceName } from '#core/names.ts';
+import { BirthRecord, HandedRecord, SealedRecord, TlsRecord } from '#pool/service-schema.ts';
 import { BackupRecord, KeptBackups } from '#xdb/backup/schema.ts';
-import {
-  BirthRecord,
-  DataRecord,
-  DbSpec,
-  DbStatus,
-  HandedRecord,
-  MemberStatus,
-  MoveOrder,
-  SealedRecord,
-  SyncRecord,
-  TlsRecord,
-} from '#xdb/schema.ts';
+import { DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 
 export const DB_PREFIX = 'xcaas/db/';
 /** What outlives databases: `<name>/<history>`. */

@@ -2,7 +2,8 @@ import type { Stored } from '#core/consul/records.ts';
 import { issuePair, type KeyPair, needsRenewal } from '#ground/ca.ts';
 import { open, seal } from '#ground/seal.ts';
 import type { Host } from '#pool/host.ts';
-import type { DbSpec, TlsRecord } from '#xdb/schema.ts';
+import type { TlsRecord } from '#pool/service-schema.ts';
+import type { DbSpec } from '#xdb/schema.ts';
 import { type DbStore, dbKeys } from '#xdb/store.ts';
 
 /** Certificates of members: made by the controller with the pool's CA, kept sealed, so that a member is not given another one at every turn. */

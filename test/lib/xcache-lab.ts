@@ -9,9 +9,10 @@ import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { type JsonResponse, requestJson } from '#core/http.ts';
 import { run } from '#core/spawn.ts';
 import { memberRules } from '#ground/policies.ts';
+import { BirthRecord } from '#pool/service-schema.ts';
 import { startConsul, type TestConsul } from '#test/consul.ts';
 import { docker } from '#test/xdb-lab.ts';
-import { BirthRecord, type CacheCredentials, CacheMemberStatus, type CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
+import { type CacheCredentials, CacheMemberStatus, type CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 import { type NewCache, newSpec } from '#xcache/spec.ts';
 import { cacheKeys } from '#xcache/store.ts';
 

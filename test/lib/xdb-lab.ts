@@ -10,9 +10,10 @@ import { waitFor } from '#core/sleep.ts';
 import { run } from '#core/spawn.ts';
 import { createCa, issuePair, type KeyPair } from '#ground/ca.ts';
 import { memberRules } from '#ground/policies.ts';
+import { BirthRecord } from '#pool/service-schema.ts';
 import { startConsul, type TestConsul } from '#test/consul.ts';
 import { xdbStage } from '#test/xdb-image.ts';
-import { BirthRecord, type Credentials, DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
+import { type Credentials, DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 import { bundleOptions } from '../../build.mjs';
 

@@ -1,4 +1,5 @@
-import type { BirthRecord, Copy, LeadRecord, MoveOrder } from '#xcache/schema.ts';
+import type { BirthRecord } from '#pool/service-schema.ts';
+import type { Copy, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 
 /** A record as it was read, with its place in Consul's history. */
 export interface Indexed<T> {

@@ -1,8 +1,9 @@
 import { type ConsulClient, type KvEntry, parseKv } from '#core/consul/client.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
+import { BirthRecord } from '#pool/service-schema.ts';
 import type { Indexed, Records } from '#xcache/protocol/types.ts';
-import { BirthRecord, CacheMemberStatus, CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
+import { CacheMemberStatus, CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
 
 /** All records of one cache as one consistent read gave them. */

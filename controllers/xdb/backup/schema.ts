@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { name, serviceName } from '#core/names.ts';
-import { DbSpec, SealedRecord } from '#xdb/schema.ts';
+import { SealedRecord } from '#pool/service-schema.ts';
+import { DbSpec } from '#xdb/schema.ts';
 
 export const backupId = z.string().regex(/^[0-9]{8}-[0-9]{6}-[0-9a-f]{4}$/, 'a backup is called like 20260801-021500-3f9c');
 

@@ -3,8 +3,9 @@ import type { MemberSpec } from '#pool/member.ts';
 import type { Refusal } from '#pool/pass.ts';
 import type { Placement } from '#pool/placement-record.ts';
 import type { PlacedReport } from '#pool/service-members.ts';
+import type { BirthRecord } from '#pool/service-schema.ts';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
-import type { BirthRecord, DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
+import type { DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 
 /** What the controller saw of one database, and small questions about it. All pure. */
 export interface Observed {

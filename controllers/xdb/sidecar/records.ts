@@ -2,8 +2,9 @@ import type { z } from 'zod';
 import { type ConsulClient, type KvEntry, parseKv } from '#core/consul/client.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
+import { BirthRecord } from '#pool/service-schema.ts';
 import type { Indexed, Records } from '#xdb/protocol/types.ts';
-import { BirthRecord, DataRecord, DbSpec, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
+import { DataRecord, DbSpec, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 
 /** All records of one database as one consistent read gave them, and what of them the protocol sees. */

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { type ConsulClient, parseKv } from '#core/consul/client.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { messageOf } from '#core/errors.ts';
+import type { BirthRecord } from '#pool/service-schema.ts';
 import type { RecordWrite } from '#xdb/protocol/types.ts';
-import { type BirthRecord, type DataRecord, SyncRecord } from '#xdb/schema.ts';
+import { type DataRecord, SyncRecord } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 import type { Failpoints } from './failpoint.ts';
 
