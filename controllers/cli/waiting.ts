@@ -30,3 +30,12 @@ export async function waitReady<T extends Waited>(context: Context, name: string
     await sleep(300);
   }
 }
+
+/** Waits until nothing is there any more. @param look throws `not_found` then */
+export async function waitGone(context: Context, name: string, look: () => Promise<{ sentence: string }>): Promise<void> {
+  try {
+    await waitReady(context, name, async () => ({ status: 'PENDING', sentence: (await look()).sentence }));
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
+  }
+}

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Command, type Context, listOption, textArg, textOption } from '#cli/command.ts';
-import { dbPath, Sentence, showWhenSettled } from '#cli/commands/db-view.ts';
+import { dbPath, showWhenSettled } from '#cli/commands/db-view.ts';
+import { Sentence } from '#cli/commands/service.ts';
 import { parsePairs, wholeNumber } from '#cli/labels.ts';
 import { bytes, table } from '#cli/output.ts';
 import { secretText } from '#cli/secret-text.ts';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Command, type Context, flag, listArg, textArg, textOption } from '#cli/command.ts';
-import { type DbView, dbPath, describeDb, masterOf, Sentence, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
+import { type DbView, dbPath, describeDb, masterOf, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
+import { Sentence } from '#cli/commands/service.ts';
 import { parsePairs, wholeNumber } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
 import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';

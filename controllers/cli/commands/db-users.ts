@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Command, flag, listOption, textArg } from '#cli/command.ts';
-import { dbPath, Sentence } from '#cli/commands/db-view.ts';
+import { dbPath } from '#cli/commands/db-view.ts';
+import { Sentence } from '#cli/commands/service.ts';
 import { bytes, table } from '#cli/output.ts';
 
 const User = z.looseObject({ name: z.string(), databases: z.array(z.string()), own: z.boolean(), rotating: z.boolean() });

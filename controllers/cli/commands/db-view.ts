@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Context } from '#cli/command.ts';
+import { pathOf, type ServiceKind } from '#cli/commands/service.ts';
 import { bytes, colourStatus, table } from '#cli/output.ts';
 import { waitReady } from '#cli/waiting.ts';
-import { AppError } from '#core/errors.ts';
 
 const Member = z.looseObject({
   id: z.string(),
@@ -59,9 +59,8 @@ export const DbView = z.looseObject({
 });
 export type DbView = z.infer<typeof DbView>;
 
-export const Sentence = z.looseObject({ sentence: z.string() });
-
-export const dbPath = (name: string, rest = '') => `/v1/dbs/${encodeURIComponent(name)}${rest}`;
+export const DB: ServiceKind = { kind: 'db', path: '/v1/dbs' };
+export const dbPath = (name: string, rest = '') => pathOf(DB, name, rest);
 
 export async function viewDb({ api }: Context, name: string): Promise<DbView> {
   return DbView.parse(await api.get(dbPath(name)));
@@ -93,15 +92,6 @@ export async function waitSettled(context: Context, name: string, { before, sett
     const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${db.sentence}` : db.sentence;
     return { ...db, status: 'PENDING', sentence };
   });
-}
-
-/** Waits until nothing is there but, perhaps, its data. */
-export async function waitGone(context: Context, name: string): Promise<void> {
-  try {
-    await waitReady(context, name, async () => ({ status: 'PENDING', sentence: (await viewDb(context, name)).sentence }));
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
-  }
 }
 
 /** What a slave of another database follows. */

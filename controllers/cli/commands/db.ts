@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import { type Command, type Context, flag, type Input, listOption, textArg, textOption } from '#cli/command.ts';
-import { DbView, dbPath, describeDb, drawTopology, Sentence, showWhenSettled, viewDb, waitGone } from '#cli/commands/db-view.ts';
-import { parsePairs, wholeNumber } from '#cli/labels.ts';
+import { DB, DbView, dbPath, describeDb, drawTopology, showWhenSettled, viewDb } from '#cli/commands/db-view.ts';
+import { eventsCommand, logsCommand, Sentence } from '#cli/commands/service.ts';
+import { parsePairs } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
 import { secretText } from '#cli/secret-text.ts';
 import { parseCpus, parseSize } from '#cli/sizes.ts';
+import { waitGone } from '#cli/waiting.ts';
 import { AppError } from '#core/errors.ts';
 
 const Url = z.looseObject({ url: z.string(), ca: z.string().optional() });
 const Listed = DbView.pick({ name: true, status: true, sentence: true, flavor: true, master: true, sync: true, epoch: true });
-const Event = z.looseObject({ time: z.string(), object: z.string(), kind: z.string(), reason: z.string(), sentence: z.string() });
 
 export const dbCommands: readonly Command[] = [
   {
@@ -102,42 +103,8 @@ export const dbCommands: readonly Command[] = [
       out.result(url, () => url.url);
     },
   },
-  {
-    path: ['db', 'events'],
-    summary: 'what happened to it, newest last',
-    args: ['<name>'],
-    options: [{ flags: '--follow', about: 'go on as they happen' }],
-    async run(context, input) {
-      const { api, out } = context;
-      const name = textArg(input, 0);
-      const object = encodeURIComponent(`db/${name}`);
-      const text = (event: z.infer<typeof Event>) => `${event.time}  ${event.kind}  ${event.reason}  ${event.sentence}`;
-      if (flag(input, 'follow')) {
-        await api.lines('GET', `/v1/events?follow=true&object=${object}`, undefined, (value) => {
-          const event = Event.parse(value);
-          out.line(event, text(event));
-        });
-        return;
-      }
-      const events = z.array(Event).parse(await api.get(`/v1/events?object=${object}`));
-      // What was destroyed has events still; what never was is said so.
-      if (events.length === 0) await viewDb(context, name);
-      out.result(events, () => events.map(text).join('\n'));
-    },
-  },
-  {
-    path: ['db', 'logs'],
-    summary: 'the latest lines of its members',
-    args: ['<name>'],
-    options: [{ flags: '--lines <n>', about: 'lines of each member', default: '100' }],
-    async run({ api, out }, input) {
-      const lines = wholeNumber(textOption(input, 'lines'), '--lines');
-      const logs = z
-        .array(z.object({ member: z.string(), lines: z.array(z.string()) }))
-        .parse(await api.get(dbPath(textArg(input, 0), `/logs?lines=${lines}`)));
-      out.result(logs, () => logs.flatMap((log) => log.lines.map((line) => `${log.member} | ${line}`)).join('\n'));
-    },
-  },
+  eventsCommand(DB, viewDb),
+  logsCommand(DB),
   {
     path: ['db', 'destroy'],
     summary: 'remove a database; its data are kept for seven days, and db undestroy brings it back',
@@ -159,7 +126,7 @@ export const dbCommands: readonly Command[] = [
       );
       const path = dbPath(name, `?keepData=${keepData}&purge=${purge}`);
       const { sentence } = Sentence.parse(await context.api.delete(path));
-      if (context.wait) await waitGone(context, name);
+      if (context.wait) await waitGone(context, name, () => viewDb(context, name));
       context.out.result({ name, destroyed: true, purged: purge, sentence }, () =>
         purge && context.wait ? `${name} is removed` : sentence,
       );

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Command, type Context, type Input, listArg, listOption, textArg, textOption } from '#cli/command.ts';
+import { logsCommand, pathOf, Sentence, type ServiceKind } from '#cli/commands/service.ts';
 import { parseLabels, parsePairs, wholeNumber } from '#cli/labels.ts';
 import { colourStatus, table } from '#cli/output.ts';
-import { waitReady } from '#cli/waiting.ts';
+import { waitGone, waitReady } from '#cli/waiting.ts';
 import { AppError, systemCode } from '#core/errors.ts';
 
 const Peer = z.object({
@@ -29,6 +30,8 @@ const LbView = z.looseObject({
 });
 type LbView = z.infer<typeof LbView>;
 
+const LB: ServiceKind = { kind: 'lb', path: '/v1/lbs' };
+
 const ROUTE_LABELS = ['port', 'weight', 'host', 'path', 'listen'] as const;
 
 export const lbCommands: readonly Command[] = [
@@ -48,7 +51,7 @@ export const lbCommands: readonly Command[] = [
       const name = textArg(input, 0);
       const driver = textOption(input, 'driver');
       onlyXlb(driver, '-d');
-      await context.api.post('/v1/lbs', {
+      await context.api.post(LB.path, {
         name,
         listen: listOption(input, 'listen'),
         replicas: wholeNumber(textOption(input, 'replicas'), '--replicas'),
@@ -62,7 +65,7 @@ export const lbCommands: readonly Command[] = [
     path: ['lb', 'list'],
     summary: 'all load balancers',
     async run({ api, out }) {
-      const lbs = z.array(LbView.pick({ name: true, status: true, sentence: true, listeners: true })).parse(await api.get('/v1/lbs'));
+      const lbs = z.array(LbView.pick({ name: true, status: true, sentence: true, listeners: true })).parse(await api.get(LB.path));
       out.result(lbs, () =>
         table(
           ['NAME', 'STATUS', 'LISTENERS', 'SENTENCE'],
@@ -86,7 +89,7 @@ export const lbCommands: readonly Command[] = [
     summary: "each worker's own table of endpoints",
     args: ['<name>'],
     async run({ api, out }, input) {
-      const members = z.array(MemberPeers).parse(await api.get(`/v1/lbs/${encodeURIComponent(textArg(input, 0))}/peers`));
+      const members = z.array(MemberPeers).parse(await api.get(pathOf(LB, textArg(input, 0), '/peers')));
       out.result(members, () =>
         table(
           ['MEMBER', 'WORKER', 'GROUP', 'VERSION', 'ADDRESS', 'CONTAINER', 'WEIGHT', 'STATE', 'ACTIVE', 'REQUESTS'],
@@ -125,9 +128,7 @@ export const lbCommands: readonly Command[] = [
       onlyXlb(textOption(input, 'type'), '--type');
       const lb = textArg(input, 0);
       const { container, ...route } = labelsOf(input, ['container', ...ROUTE_LABELS], 'container');
-      const added = AddedTarget.parse(
-        await context.api.post(`/v1/lbs/${encodeURIComponent(lb)}/containers`, { container, ...routeBody(route) }),
-      );
+      const added = AddedTarget.parse(await context.api.post(pathOf(LB, lb, '/containers'), { container, ...routeBody(route) }));
       if (context.wait) await waitForPeer(context, lb, added.target);
       context.out.result(added, () => added.sentence);
     },
@@ -144,7 +145,7 @@ export const lbCommands: readonly Command[] = [
     async run(context, input) {
       const { container, ...route } = labelsOf(input, ['container', 'port', 'host', 'path', 'listen'], 'container');
       const drainSeconds = wholeNumber(textOption(input, 'drain'), '--drain') ?? 0;
-      const path = `/v1/lbs/${encodeURIComponent(textArg(input, 0))}/containers/remove`;
+      const path = pathOf(LB, textArg(input, 0), '/containers/remove');
       await followDrain(context, path, { container, ...routeBody(route), drainSeconds });
     },
   },
@@ -165,9 +166,7 @@ export const lbCommands: readonly Command[] = [
         });
       }
       const service = needed(input, 'service');
-      const done = Sentence.parse(
-        await api.post(`/v1/lbs/${encodeURIComponent(textArg(input, 0))}/services`, { service, host, path, listen }),
-      );
+      const done = Sentence.parse(await api.post(pathOf(LB, textArg(input, 0), '/services'), { service, host, path, listen }));
       out.result(done, () => done.sentence);
     },
   },
@@ -178,7 +177,7 @@ export const lbCommands: readonly Command[] = [
     options: [{ flags: '--service <name>', about: 'name of the Consul service' }],
     changes: true,
     async run({ api, out }, input) {
-      const path = `/v1/lbs/${encodeURIComponent(textArg(input, 0))}/services/${encodeURIComponent(needed(input, 'service'))}`;
+      const path = pathOf(LB, textArg(input, 0), `/services/${encodeURIComponent(needed(input, 'service'))}`);
       const done = Sentence.parse(await api.delete(path));
       out.result(done, () => done.sentence);
     },
@@ -191,7 +190,7 @@ export const lbCommands: readonly Command[] = [
       changes: true,
       async run(context, input) {
         const lb = textArg(input, 0);
-        await context.api.post(`/v1/lbs/${encodeURIComponent(lb)}/listeners/${verb}`, { listen: listArg(input, 1) });
+        await context.api.post(pathOf(LB, lb, `/listeners/${verb}`), { listen: listArg(input, 1) });
         await showWhenReady(context, lb);
       },
     }),
@@ -220,7 +219,7 @@ export const lbCommands: readonly Command[] = [
         listen: textOption(input, 'listen'),
         to: oneTarget(needed(input, 'to')),
       };
-      await context.api.post(`/v1/lbs/${encodeURIComponent(lb)}/rules`, body);
+      await context.api.post(pathOf(LB, lb, '/rules'), body);
       await showWhenReady(context, lb);
     },
   },
@@ -254,7 +253,7 @@ export const lbCommands: readonly Command[] = [
       const body = { host: textOption(input, 'host'), path: textOption(input, 'path'), listen: textOption(input, 'listen') };
       const to = textOption(input, 'to');
       if (to !== undefined) await refuseOther(context, lb, { ...body, to: oneTarget(to) });
-      await context.api.post(`/v1/lbs/${encodeURIComponent(lb)}/rules/remove`, body);
+      await context.api.post(pathOf(LB, lb, '/rules/remove'), body);
       await showWhenReady(context, lb);
     },
   },
@@ -270,7 +269,7 @@ export const lbCommands: readonly Command[] = [
     changes: true,
     async run({ api, out }, input) {
       const [cert, key] = await Promise.all([readPem(needed(input, 'cert')), readPem(needed(input, 'key'))]);
-      const path = `/v1/lbs/${encodeURIComponent(textArg(input, 0))}/certs`;
+      const path = pathOf(LB, textArg(input, 0), '/certs');
       const done = Sentence.parse(await api.post(path, { host: needed(input, 'host'), cert, key }));
       out.result(done, () => done.sentence);
     },
@@ -296,7 +295,7 @@ export const lbCommands: readonly Command[] = [
     options: [{ flags: '--host <host>', about: 'the host' }],
     changes: true,
     async run({ api, out }, input) {
-      const path = `/v1/lbs/${encodeURIComponent(textArg(input, 0))}/certs/${encodeURIComponent(needed(input, 'host'))}`;
+      const path = pathOf(LB, textArg(input, 0), `/certs/${encodeURIComponent(needed(input, 'host'))}`);
       const done = Sentence.parse(await api.delete(path));
       out.result(done, () => done.sentence);
     },
@@ -308,23 +307,11 @@ export const lbCommands: readonly Command[] = [
     changes: true,
     async run(context, input) {
       const lb = textArg(input, 0);
-      await context.api.patch(`/v1/lbs/${encodeURIComponent(lb)}`, { set: parsePairs(listArg(input, 1)) });
+      await context.api.patch(pathOf(LB, lb), { set: parsePairs(listArg(input, 1)) });
       await showWhenReady(context, lb);
     },
   },
-  {
-    path: ['lb', 'logs'],
-    summary: 'the latest lines of its members',
-    args: ['<name>'],
-    options: [{ flags: '--lines <n>', about: 'lines of each member', default: '100' }],
-    async run({ api, out }, input) {
-      const lines = wholeNumber(textOption(input, 'lines'), '--lines');
-      const logs = z
-        .array(z.object({ member: z.string(), lines: z.array(z.string()) }))
-        .parse(await api.get(`/v1/lbs/${encodeURIComponent(textArg(input, 0))}/logs?lines=${lines}`));
-      out.result(logs, () => logs.flatMap((log) => log.lines.map((line) => `${log.member} | ${line}`)).join('\n'));
-    },
-  },
+  logsCommand(LB),
   {
     path: ['lb', 'destroy'],
     summary: 'remove a load balancer',
@@ -335,14 +322,13 @@ export const lbCommands: readonly Command[] = [
       const name = textArg(input, 0);
       const lb = await view(context, name);
       await context.confirm(`Remove ${name} with its ${lb.instances.length} members?`);
-      await context.api.delete(`/v1/lbs/${encodeURIComponent(name)}`);
-      if (context.wait) await waitGone(context, name);
+      await context.api.delete(pathOf(LB, name));
+      if (context.wait) await waitGone(context, name, () => view(context, name));
       context.out.result({ name, destroyed: true }, () => `${name} is removed`);
     },
   },
 ];
 
-const Sentence = z.looseObject({ sentence: z.string() });
 const AddedTarget = Sentence.extend({ target: z.string() });
 const MemberPeers = z.looseObject({
   member: z.string(),
@@ -358,7 +344,7 @@ const MemberPeers = z.looseObject({
 });
 
 async function view({ api }: Context, name: string): Promise<LbView> {
-  return LbView.parse(await api.get(`/v1/lbs/${encodeURIComponent(name)}`));
+  return LbView.parse(await api.get(pathOf(LB, name)));
 }
 
 async function showWhenReady(context: Context, name: string): Promise<void> {
@@ -369,22 +355,11 @@ async function showWhenReady(context: Context, name: string): Promise<void> {
 /** Until every member's table has the target's container and can reach it. */
 async function waitForPeer(context: Context, lb: string, target: string): Promise<void> {
   const look = async () => {
-    const seen = await context.api.get(`/v1/lbs/${encodeURIComponent(lb)}/targets/${encodeURIComponent(target)}`);
+    const seen = await context.api.get(pathOf(LB, lb, `/targets/${encodeURIComponent(target)}`));
     const { live, sentence } = z.object({ live: z.boolean(), sentence: z.string() }).parse(seen);
     return { status: live ? 'READY' : 'PENDING', sentence };
   };
   await waitReady(context, lb, look);
-}
-
-async function waitGone(context: Context, name: string): Promise<void> {
-  try {
-    await waitReady(context, name, async () => {
-      const lb = await view(context, name);
-      return { status: 'PENDING', sentence: lb.sentence };
-    });
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
-  }
 }
 
 /** Shows the number of requests in flight as it falls; the last line is the result. `--timeout` counts from the end of the drain's own time. */
