@@ -1,6 +1,8 @@
 import { AppError } from '#core/errors.ts';
+import { sleep } from '#core/sleep.ts';
 import { signal } from '#test/pool/processes.ts';
-import { EXPECT, type Fault } from '../fault.ts';
+import type { Random } from '#test/random.ts';
+import { EXPECT, type Fault, type Wound } from '../fault.ts';
 import type { Member, ProcessKind, World } from '../world.ts';
 
 /** Single processes of a member die or sleep; the host and its network are well. */
@@ -90,6 +92,26 @@ function asked(role: Role, expect: string): Fault {
   };
 }
 
+/**
+ * Commits hang, as the slave sleeps; then something happens to the master.
+ *
+ * @param strike @returns what has to be done once the slave is awake again
+ */
+async function whileCommitsHang(world: World, random: Random, strike: (master: Member) => Promise<() => Promise<void>>): Promise<Wound> {
+  const { master, slave } = await world.roles();
+  const sleeping = await pidsOf(world, slave, ['engine']);
+  for (const pid of sleeping) signal(pid, 'SIGSTOP');
+  await sleep(random.between(300, 1500));
+  const mend = await strike(master);
+  return {
+    what: `${named(master)}, with the engine of ${slave.id} asleep`,
+    async heal() {
+      for (const pid of sleeping) signal(pid, 'SIGCONT');
+      await mend();
+    },
+  };
+}
+
 /** SIGTERM to a master whose commits wait for an acknowledgement that does not come. */
 const askedWhileCommitsHang: Fault = {
   ...AFTER,
@@ -98,21 +120,14 @@ const askedWhileCommitsHang: Fault = {
   lasts: [3, 6],
   writable: { from: 'heal', seconds: 60 },
   weight: 4,
-  async inject(world, random) {
-    const { master, slave } = await world.roles();
-    const sleeping = await pidsOf(world, slave, ['engine']);
-    for (const pid of sleeping) signal(pid, 'SIGSTOP');
-    await new Promise((resolve) => setTimeout(resolve, random.between(300, 1500)));
-    const done = world.docker(master.host, 'stop', '--time', '60', master.id).catch(() => undefined);
-    return {
-      what: `${named(master)}, with the engine of ${slave.id} asleep`,
-      async heal() {
-        for (const pid of sleeping) signal(pid, 'SIGCONT');
+  inject: (world, random) =>
+    whileCommitsHang(world, random, async (master) => {
+      const done = world.docker(master.host, 'stop', '--time', '60', master.id).catch(() => undefined);
+      return async () => {
         await done;
         await world.docker(master.host, 'start', master.id);
-      },
-    };
-  },
+      };
+    }),
 };
 
 /** The slave sleeps for less than the time a commit may wait, and the master is gone for good before it wakes: no acknowledgement may have been given. */
@@ -123,19 +138,11 @@ const killedWhileCommitsHang: Fault = {
   lasts: [1, 3],
   writable: { from: 'heal', seconds: 40 },
   weight: 4,
-  async inject(world, random) {
-    const { master, slave } = await world.roles();
-    const [sleeping, dying] = [await pidsOf(world, slave, ['engine']), await pidsOf(world, master, ['engine'])];
-    for (const pid of sleeping) signal(pid, 'SIGSTOP');
-    await new Promise((resolve) => setTimeout(resolve, random.between(300, 1500)));
-    for (const pid of dying) signal(pid, 'SIGKILL');
-    return {
-      what: `${named(master)}, with the engine of ${slave.id} asleep`,
-      async heal() {
-        for (const pid of sleeping) signal(pid, 'SIGCONT');
-      },
-    };
-  },
+  inject: (world, random) =>
+    whileCommitsHang(world, random, async (master) => {
+      for (const pid of await pidsOf(world, master, ['engine'])) signal(pid, 'SIGKILL');
+      return async () => undefined;
+    }),
 };
 
 export const PROCESS_FAULTS: readonly Fault[] = [
