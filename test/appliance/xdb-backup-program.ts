@@ -1,17 +1,17 @@
 import { createInterface } from 'node:readline';
+import { type BackupKey, bestCodec } from '#backup/envelope.ts';
+import type { BackupStore } from '#backup/stores/store.ts';
+import { openStore } from '#backup/stores/url.ts';
 import { createLogger } from '#core/log.ts';
 import { type ArchiveRole, type Archiver, createArchiver } from '#xdb/backup/archive.ts';
 import { timeOfTransaction } from '#xdb/backup/binlog/time.ts';
 import { deleteFull, readCatalog } from '#xdb/backup/catalog.ts';
 import { sumTables } from '#xdb/backup/checks.ts';
-import { type BackupKey, bestCodec } from '#xdb/backup/envelope.ts';
 import { makeFull } from '#xdb/backup/full.ts';
 import { restore } from '#xdb/backup/restore.ts';
 import { type RestoreTarget, restoreWindows } from '#xdb/backup/restore-plan.ts';
 import { expired } from '#xdb/backup/retention.ts';
 import { connectSql } from '#xdb/backup/sql.ts';
-import type { BackupStore } from '#xdb/backup/stores/store.ts';
-import { openStore } from '#xdb/backup/stores/url.ts';
 import { verifyBackup } from '#xdb/backup/verify.ts';
 import { cloneEngine } from './xdb-backup-engine.ts';
 

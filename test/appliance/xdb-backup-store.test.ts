@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ACCOUNT, type S3Server, startS3 } from '#backup/spec-lib/s3-server.ts';
 import { docker, eventually, startXdbLab, type XdbLab, type XdbMember } from '#test/xdb-lab.ts';
 import { type ArchiveStatus, BackupRecord, type RestoreChoice } from '#xdb/backup/schema.ts';
-import { ACCOUNT, type S3Server, startS3 } from '#xdb/backup/spec-lib/s3-server.ts';
 import { dbKeys } from '#xdb/store.ts';
 
 /** A database that backs itself up into an object store, and is restored from there when nothing else of it is left. */

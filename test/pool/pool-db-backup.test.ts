@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startWebHdfs, type WebHdfsServer } from '#backup/spec-lib/webhdfs-server.ts';
 import { VERSION } from '#core/version.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
-import { startWebHdfs, type WebHdfsServer } from '#xdb/backup/spec-lib/webhdfs-server.ts';
 import { measured, until } from './lb-pool.ts';
 
 /** Backups as an operator knows them: made, verified, restored to a moment before an accident, made by themselves, and left when the database is gone. */

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { unpack } from '#backup/envelope.ts';
 import { silentLogger } from '#core/log.ts';
 import { createArchiver } from './archive.ts';
 import { createGroupReader } from './binlog/groups.ts';
 import { type Piece, parsePieceKey } from './binlog/piece.ts';
-import { unpack } from './envelope.ts';
 import { onwardFrom, stretches } from './history.ts';
 import { binlog, memoryStore, type Trx, trxEvents } from './spec-lib/binlog.ts';
 

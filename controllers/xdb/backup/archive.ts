@@ -1,14 +1,14 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
+import { type PackOptions, pack } from '#backup/envelope.ts';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { systemCode } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { closedFormat, MAGIC } from './binlog/events.ts';
 import { type BinlogHead, durableSize, listBinlogs, readHead } from './binlog/files.ts';
 import { createGroupReader, type Group, type GroupReader } from './binlog/groups.ts';
 import { BINLOG_PREFIX, checkPiece, endOf, holds, MAX_RUNS, type Piece, parsePieceKey, pieceKey } from './binlog/piece.ts';
-import { type PackOptions, pack } from './envelope.ts';
 import { type Position, samePosition } from './position.ts';
-import type { BackupStore } from './stores/store.ts';
 
 /**
  * Copies this member's binlog into the store as it grows: every turn what is new becomes a `tail` piece, and from time to time all of them together one

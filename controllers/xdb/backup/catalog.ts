@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { type BackupStore, getText } from '#backup/stores/store.ts';
 import { hasCode } from '#core/errors.ts';
 import { BINLOG_PREFIX, type Piece, parsePieceKey } from './binlog/piece.ts';
 import { BackupCheck, BackupMarker } from './schema.ts';
-import { type BackupStore, getText } from './stores/store.ts';
 
 export const FULL_PREFIX = 'full/';
 

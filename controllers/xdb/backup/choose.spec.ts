@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import { expect, it } from 'vitest';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { AppError } from '#core/errors.ts';
 import { fullKeys } from './catalog.ts';
 import { chooseFrom, type ReadablePlace, windowsOf } from './choose.ts';
 import type { BackupMarker } from './schema.ts';
-import type { BackupStore } from './stores/store.ts';
 
 const id = (n: number) => `2026010${n}-020000-abcd`;
 

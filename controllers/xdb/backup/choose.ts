@@ -1,6 +1,6 @@
+import { unpack } from '#backup/envelope.ts';
 import { hasCode } from '#core/errors.ts';
 import { readCatalog } from './catalog.ts';
-import { unpack } from './envelope.ts';
 import { formatPosition } from './position.ts';
 import { planRestore, type RestoreTarget, type RestoreWindow, restoreWindows } from './restore-plan.ts';
 import type { RestoreChoice, RestoreWish } from './schema.ts';

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { BackupStore } from '#backup/stores/store.ts';
+import { createVolumeStore } from '#backup/stores/volume.ts';
 import { createRandom } from '#test/random.ts';
 import { readCatalog } from './catalog.ts';
 import { type FullOptions, makeFull } from './full.ts';
-import type { BackupStore } from './stores/store.ts';
-import { createVolumeStore } from './stores/volume.ts';
 
 let root: string;
 beforeAll(async () => {

@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream';
+import { type PackOptions, pack } from '#backup/envelope.ts';
+import { createMeter } from '#backup/meter.ts';
+import { type BackupStore, putText } from '#backup/stores/store.ts';
 import { AppError } from '#core/errors.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { deleteFull, fullKeys } from './catalog.ts';
-import { type PackOptions, pack } from './envelope.ts';
-import { createMeter } from './meter.ts';
 import { BackupCheck, BackupMarker } from './schema.ts';
-import { type BackupStore, putText } from './stores/store.ts';
 
 export interface FullOptions {
   id: string;

@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
+import { type BackupKey, unpack } from '#backup/envelope.ts';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { AppError } from '#core/errors.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { binlogOf, type OpenObject } from './binlog/stream.ts';
 import { fullKeys, readCatalog } from './catalog.ts';
-import { type BackupKey, unpack } from './envelope.ts';
 import { formatPosition, samePosition } from './position.ts';
 import { replay } from './replay.ts';
 import { planRestore, type RestorePlan, type RestoreTarget } from './restore-plan.ts';
 import type { BackupMarker } from './schema.ts';
 import { type Scratch, type ScratchOptions, startScratch } from './scratch.ts';
-import type { BackupStore } from './stores/store.ts';
 
 export interface RestoreOptions {
   store: BackupStore;

@@ -1,17 +1,17 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type BackupKey, unpack } from '#backup/envelope.ts';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import type { OpenObject } from './binlog/stream.ts';
 import { readCatalog, readCheck } from './catalog.ts';
 import { sumTable, tablesOf } from './checks.ts';
-import { type BackupKey, unpack } from './envelope.ts';
 import { applyBinlog, loadFull } from './restore.ts';
 import { planRestore, type RestorePlan } from './restore-plan.ts';
 import type { BackupCheck } from './schema.ts';
 import { type Scratch, startScratch } from './scratch.ts';
 import type { Sql } from './sql.ts';
-import type { BackupStore } from './stores/store.ts';
 
 export interface VerifyOptions {
   id: string;

@@ -1,7 +1,7 @@
+import { checkSchedule } from '#backup/schedule.ts';
+import { splitStore } from '#backup/stores/url.ts';
 import { AppError } from '#core/errors.ts';
-import { checkSchedule } from '#xdb/backup/schedule.ts';
 import { VOLUME } from '#xdb/backup/service/place.ts';
-import { splitStore } from '#xdb/backup/stores/url.ts';
 import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { askMember, leaderOf, livingRecords } from '#xdb/operations/living.ts';

@@ -3,8 +3,8 @@ import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import type { TLSSocket } from 'node:tls';
 import { z } from 'zod';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
-import type { BackupStore } from '#xdb/backup/stores/store.ts';
 import type { PeerAddress, PeerClient } from './peer-client.ts';
 import { type Ask, line, ObjectHead, readLine } from './peer-protocol.ts';
 

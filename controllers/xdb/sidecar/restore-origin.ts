@@ -1,3 +1,6 @@
+import { type BackupStore, under } from '#backup/stores/store.ts';
+import { unionStore } from '#backup/stores/union.ts';
+import { openStore } from '#backup/stores/url.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError, messageOf } from '#core/errors.ts';
@@ -6,9 +9,6 @@ import type { CredentialsSource } from '#member/credentials.ts';
 import { restore } from '#xdb/backup/restore.ts';
 import type { Scratch } from '#xdb/backup/scratch.ts';
 import { backupKeys } from '#xdb/backup/service/place.ts';
-import { type BackupStore, under } from '#xdb/backup/stores/store.ts';
-import { unionStore } from '#xdb/backup/stores/union.ts';
-import { openStore } from '#xdb/backup/stores/url.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { HEARTBEAT_TABLE, OWN_SCHEMA } from '#xdb/engine/mariadb/names.ts';
 import { type Credentials, type DbSpec, MemberStatus } from '#xdb/schema.ts';

@@ -1,8 +1,8 @@
+import type { BackupStore } from '#backup/stores/store.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import type { Logger } from '#core/log.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import type { Credentials, DbSpec } from '#xdb/schema.ts';
-import type { BackupStore } from '../stores/store.ts';
 import type { Situation } from './situation.ts';
 
 /** What the backups of one member need of its sidecar. */

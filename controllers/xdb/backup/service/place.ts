@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
+import type { BackupKey, PackOptions } from '#backup/envelope.ts';
+import { bestCodec } from '#backup/envelope.ts';
+import { type BackupStore, under } from '#backup/stores/store.ts';
+import { openStore, shownStore } from '#backup/stores/url.ts';
 import type { Credentials, DbSpec } from '#xdb/schema.ts';
-import type { BackupKey, PackOptions } from '../envelope.ts';
-import { bestCodec } from '../envelope.ts';
-import { type BackupStore, under } from '../stores/store.ts';
-import { openStore, shownStore } from '../stores/url.ts';
 
 /** Where backups of a database go, and how they are packed. */
 export interface Place {

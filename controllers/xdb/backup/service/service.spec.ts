@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { putText } from '#backup/stores/store.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { silentLogger } from '#core/log.ts';
 import { waitFor } from '#core/sleep.ts';
@@ -9,7 +10,6 @@ import { createFakeKv } from '#test/fake-kv.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { newSpec } from '#xdb/spec.ts';
 import type { BackupRecord } from '../schema.ts';
-import { putText } from '../stores/store.ts';
 import { createBackupRecords } from './records.ts';
 import { createBackupService } from './service.ts';
 

@@ -1,13 +1,13 @@
+import { lastDue, scheduledId } from '#backup/schedule.ts';
+import { probeStore } from '#backup/stores/probe.ts';
+import type { BackupStore } from '#backup/stores/store.ts';
+import { unionStore } from '#backup/stores/union.ts';
+import { openStore, type StoreCredentials } from '#backup/stores/url.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
 import { chooseFrom, windowsOf } from '../choose.ts';
 import type { RestoreWindow } from '../restore-plan.ts';
-import { lastDue, scheduledId } from '../schedule.ts';
 import type { ArchiveStatus, BackupRecord, RestoreChoice, RestoreWish } from '../schema.ts';
-import { probeStore } from '../stores/probe.ts';
-import type { BackupStore } from '../stores/store.ts';
-import { unionStore } from '../stores/union.ts';
-import { openStore, type StoreCredentials } from '../stores/url.ts';
 import { createArchiving } from './archiving.ts';
 import { assignments, nextJob } from './assign.ts';
 import type { BackupServiceDeps } from './deps.ts';

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { messageOf } from '#core/errors.ts';
 import { timeOfTransaction } from '../binlog/time.ts';
 import { deleteFull } from '../catalog.ts';
@@ -7,7 +8,6 @@ import { DOMAIN } from '../choose.ts';
 import { makeFull } from '../full.ts';
 import type { BackupMarker, BackupRecord } from '../schema.ts';
 import { connectSql } from '../sql.ts';
-import type { BackupStore } from '../stores/store.ts';
 import { verifyBackup } from '../verify.ts';
 import type { BackupServiceDeps } from './deps.ts';
 import type { Place } from './place.ts';

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
+import type { BackupStore } from '#backup/stores/store.ts';
 import { AppError } from '#core/errors.ts';
 import { EventType, HEADER_BYTES, MAGIC } from '../binlog/events.ts';
-import type { BackupStore } from '../stores/store.ts';
 
 /** Writes binlogs as MariaDB does, as far as specs need it. */
 
