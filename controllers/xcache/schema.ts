@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { name, port } from '#core/names.ts';
+import { BackupPlan, backupId, backupSecrets } from '#backup/schema.ts';
+import { name, port, serviceName } from '#core/names.ts';
 import { serviceSpec } from '#pool/service-schema.ts';
 
 /** Records of a cache under `xcaas/cache/<name>/…`. Who writes which: controllers/xcache/README.md. */
@@ -40,6 +41,13 @@ export const CacheSpec = z.object({
   lastMember: z.number().int().min(0),
   /** Growth by itself, in cluster mode. */
   autoscale: z.object({ on: z.boolean(), maxShards: z.number().int().min(1).max(500) }).optional(),
+  /** Every port of the members speaks TLS, and nothing else. Fixed at creation. */
+  tls: z.boolean().default(false),
+  /** Settings of the engine that differ from the defaults, see `parameters.ts`. */
+  parameters: z.record(z.string(), z.string()).default({}),
+  backup: BackupPlan.default(BackupPlan.parse({})),
+  /** Restored from: a backup of another cache. */
+  origin: z.object({ from: serviceName, backup: backupId, store: z.string(), history: z.string() }).optional(),
 });
 export type CacheSpec = z.infer<typeof CacheSpec>;
 
@@ -111,12 +119,28 @@ export const CacheMemberStatus = z.object({
 });
 export type CacheMemberStatus = z.infer<typeof CacheMemberStatus>;
 
+/** What a user may do. Without it: everything with all keys. */
+export const UserAccess = z.object({
+  readOnly: z.boolean().default(false),
+  /** Patterns of keys as the engine has them: `session:*`. */
+  keys: z
+    .array(z.string().regex(/^[!-~]{1,100}$/))
+    .max(20)
+    .default([]),
+});
+export type UserAccess = z.infer<typeof UserAccess>;
+
 /** What members get as the secret file `credentials.json`. */
 export const CacheCredentials = z.object({
+  /** Of the record that a file was made from: who asks a member to act by a change of them says which one. Not in the sealed text. */
+  serial: z.number().int().optional(),
   /** Account of the sidecars, at every engine of this cache. */
   agent: z.string().min(1),
   replication: z.string().min(1),
   /** Users of the user's: name → passwords, two while one is being changed, the newest first. */
   users: z.record(z.string(), z.array(z.string().min(1)).min(1).max(2)),
+  /** Of users that may do less than everything. */
+  access: z.record(z.string(), UserAccess).optional(),
+  ...backupSecrets,
 });
 export type CacheCredentials = z.infer<typeof CacheCredentials>;

@@ -12,6 +12,9 @@ export const cacheKeys = (cache: string) => {
     /** Lock that sessions hold beside the member's record; nothing rests on it. */
     leader: `${base}/leader`,
     member: (member: string) => `${base}/members/${member}`,
+    /** Of backups: asked for by the API or the schedule, done by sidecars. */
+    backup: (id: string) => `${base}/backups/${id}`,
+    backupsPrefix: `${base}/backups/`,
     membersPrefix: `${base}/members/`,
   };
 };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { BackupPlan, backupSecrets } from '#backup/schema.ts';
 import { name, port, serviceName } from '#core/names.ts';
 import { serviceSpec } from '#pool/service-schema.ts';
 
@@ -6,19 +7,6 @@ import { serviceSpec } from '#pool/service-schema.ts';
 
 export const dbRole = z.enum(['pair', 'single', 'slave']);
 export const flavor = z.enum(['mariadb', 'mysql']);
-
-/** Schedule and place of backups. */
-export const BackupPlan = z.object({
-  /** cron expression (node-cron, UTC) of full backups; none = only when asked. */
-  schedule: z.string().max(100).optional(),
-  /** Full backups kept; binlogs are kept as far back as the oldest of them needs. */
-  keep: z.number().int().min(1).max(365).default(7),
-  /** cron expression of verifications: each restores the newest backup for real. */
-  verify: z.string().max(100).optional(),
-  /** `volume` = the members' own `backup` volume; `s3://…`, `webhdfs://…` else. */
-  store: z.string().max(500).default('volume'),
-});
-export type BackupPlan = z.infer<typeof BackupPlan>;
 
 /** `xcaas/db/<name>/spec`: what was asked for. Written by the API only. */
 export const DbSpec = z.object({
@@ -175,8 +163,6 @@ export const DbStatus = z.object({
 });
 export type DbStatus = z.infer<typeof DbStatus>;
 
-const StoreCredentials = z.object({ user: z.string(), secret: z.string().optional() });
-
 /** What members get as the secret file `credentials.json`. */
 export const Credentials = z.object({
   /** Of the record that a file was made from: who asks a member to act by a change of them says which one. Not in the sealed text. */
@@ -191,19 +177,6 @@ export const Credentials = z.object({
   upstream: z.object({ user: z.string(), password: z.string(), peerSecret: z.string().optional() }).optional(),
   /** Of other databases of ours that follow this one: the follower's name → password of its account here. */
   followers: z.record(z.string(), z.string()).optional(),
-  /** Backups are encrypted with the first of them; older ones still open what they sealed. */
-  backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).optional(),
-  /** Of the store for backups, when it is an outside one. */
-  store: StoreCredentials.optional(),
-  /** Of stores that hold earlier backups, by their address. */
-  formerStores: z.record(z.string(), StoreCredentials).optional(),
-  /** Of the database that this one is restored from: what opens its backups, and what its members ask for. */
-  origin: z
-    .object({
-      peerSecret: z.string().optional(),
-      backupKeys: z.array(z.object({ id: z.string(), secret: z.string() })).default([]),
-      store: StoreCredentials.optional(),
-    })
-    .optional(),
+  ...backupSecrets,
 });
 export type Credentials = z.infer<typeof Credentials>;

@@ -1,9 +1,8 @@
 import { z } from 'zod';
+import { backupId } from '#backup/schema.ts';
 import { name, serviceName } from '#core/names.ts';
 import { SealedRecord } from '#pool/service-schema.ts';
 import { DbSpec } from '#xdb/schema.ts';
-
-export const backupId = z.string().regex(/^[0-9]{8}-[0-9]{6}-[0-9a-f]{4}$/, 'a backup is called like 20260801-021500-3f9c');
 
 /** What a table held at one moment, for whoever restores it. */
 export const TableSum = z.object({ schema: z.string(), table: z.string(), rows: z.number().int(), checksum: z.string() });

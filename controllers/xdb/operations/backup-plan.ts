@@ -1,11 +1,12 @@
 import { checkSchedule } from '#backup/schedule.ts';
+import type { BackupPlan } from '#backup/schema.ts';
 import { splitStore } from '#backup/stores/url.ts';
 import { AppError } from '#core/errors.ts';
 import { VOLUME } from '#xdb/backup/service/place.ts';
 import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { askMember, leaderOf, livingRecords } from '#xdb/operations/living.ts';
-import type { BackupPlan, Credentials } from '#xdb/schema.ts';
+import type { Credentials } from '#xdb/schema.ts';
 
 export interface BackupPlanRequest {
   /** Its secret is sealed, and stands nowhere else. */
