@@ -1,4 +1,16 @@
 import { AppError } from '#core/errors.ts';
+import {
+  atStart,
+  boolean,
+  bytes,
+  choice,
+  inBytes,
+  integer,
+  type Parameter,
+  type ParameterRow,
+  parameterTable,
+  seconds,
+} from '#pool/parameters.ts';
 import { shareMemory } from '#xdb/engine/mariadb/memory.ts';
 
 /**
@@ -6,59 +18,9 @@ import { shareMemory } from '#xdb/engine/mariadb/memory.ts';
  * that an acknowledged commit is on both members, or keep an engine from starting at all.
  */
 
-interface Common {
-  name: string;
-  /** Takes effect in a running engine; else with its next start. */
-  dynamic: boolean;
-  about: string;
-}
-
-type Kind =
-  | { kind: 'integer' | 'bytes' | 'seconds'; min: number; max: number; default: number | ((memoryBytes: number) => number) }
-  /** Seconds with a fraction. */
-  | { kind: 'decimal'; min: number; max: number; default: number }
-  | { kind: 'boolean'; default: boolean }
-  | { kind: 'choice'; choices: readonly string[]; default: string }
-  | { kind: 'set'; choices: readonly string[]; default: string }
-  | { kind: 'text'; pattern: RegExp; like: string; default: string };
-
-export type Parameter = Common & Kind;
-
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
-
-type Preset = number | ((memoryBytes: number) => number);
-const counted =
-  (kind: 'integer' | 'bytes' | 'seconds') =>
-  (name: string, min: number, max: number, preset: Preset, about: string): Parameter => ({
-    name,
-    dynamic: true,
-    about,
-    kind,
-    min,
-    max,
-    default: preset,
-  });
-const integer = counted('integer');
-const bytes = counted('bytes');
-const seconds = counted('seconds');
-const boolean = (name: string, preset: boolean, about: string): Parameter => ({
-  name,
-  dynamic: true,
-  about,
-  kind: 'boolean',
-  default: preset,
-});
-const choice = (name: string, choices: readonly string[], preset: string, about: string): Parameter => ({
-  name,
-  dynamic: true,
-  about,
-  kind: 'choice',
-  choices,
-  default: preset,
-});
-const atStart = (parameter: Parameter): Parameter => ({ ...parameter, dynamic: false });
 
 const SQL_MODES = [
   'ALLOW_INVALID_DATES',
@@ -201,8 +163,6 @@ export const PARAMETERS: readonly Parameter[] = [
   atStart(boolean('performance_schema', false, 'instrumentation; costs 60 to 140 MiB')),
 ];
 
-const BY_NAME = new Map(PARAMETERS.map((parameter) => [parameter.name, parameter]));
-
 /** Why some are not on the list, by what begins their name or is it. First match counts. */
 const REFUSED: readonly [RegExp, string][] = [
   [
@@ -231,80 +191,11 @@ const REFUSED: readonly [RegExp, string][] = [
 /** Names may be written with `-`, in any case. */
 const canonical = (name: string): string => name.trim().toLowerCase().replaceAll('-', '_');
 
-/** @throws AppError `invalid` saying why it cannot be set, or which names are near */
-export function parameter(name: string): Parameter {
-  const wanted = canonical(name);
-  const found = BY_NAME.get(wanted);
-  if (found !== undefined) return found;
-  const refusal = REFUSED.find(([pattern]) => pattern.test(wanted));
-  if (refusal !== undefined)
-    throw new AppError('invalid', `${wanted.slice(0, 60)} cannot be set: ${refusal[1]}`, {
-      hint: 'leave it away; db param list NAME shows those that can be set',
-    });
-  const near = PARAMETERS.filter((one) => one.name.includes(wanted) || wanted.includes(one.name)).map((one) => one.name);
-  throw new AppError('invalid', `${JSON.stringify(wanted.slice(0, 60))} is not a parameter that can be set`, {
-    hint: near.length > 0 ? `is ${near.slice(0, 3).join(' or ')} meant?` : 'db param list NAME shows those that can',
-  });
-}
-
-/**
- * @param value as the user wrote it: `512M`, `on`, `30`
- * @returns as the engine takes it, always the same for the same meaning
- * @throws AppError `invalid` with the range or the choices
- */
-export function readValue(known: Parameter, value: string): string {
-  const text = value.trim();
-  const refuse = (takes: string): never => {
-    throw new AppError('invalid', `${known.name}=${text.slice(0, 60)} cannot be: it takes ${takes}`);
-  };
-  switch (known.kind) {
-    case 'boolean': {
-      if (/^(on|1|true|yes)$/i.test(text)) return 'ON';
-      if (/^(off|0|false|no)$/i.test(text)) return 'OFF';
-      return refuse('on or off');
-    }
-    case 'choice': {
-      const found = known.choices.find((one) => one.toLowerCase() === text.toLowerCase());
-      return found ?? refuse(`one of ${known.choices.join(', ')}`);
-    }
-    case 'set': {
-      const parts =
-        text === ''
-          ? []
-          : text
-              .toUpperCase()
-              .split(',')
-              .map((one) => one.trim());
-      const wrong = parts.find((one) => !known.choices.includes(one));
-      if (wrong !== undefined) return refuse(`${known.choices.join(', ')}; ${wrong.slice(0, 40)} is none of them`);
-      return [...new Set(parts)].join(',');
-    }
-    case 'text':
-      return known.pattern.test(text) ? text : refuse(`a value like ${known.like}`);
-    case 'decimal': {
-      const number = /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN;
-      return number >= known.min && number <= known.max ? String(number) : refuse(`${known.min} to ${known.max} seconds`);
-    }
-    default: {
-      const number = known.kind === 'bytes' ? readBytes(text) : /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-      const show = known.kind === 'bytes' ? inBytes : String;
-      const unit = known.kind === 'seconds' ? ' seconds' : '';
-      return number >= known.min && number <= known.max ? String(number) : refuse(`${show(known.min)} to ${show(known.max)}${unit}`);
-    }
-  }
-}
-
-const UNITS: Readonly<Record<string, number>> = { '': 1, k: KIB, m: MIB, g: GIB };
-
-function readBytes(text: string): number {
-  const match = /^(\d{1,15})\s*([kmg]?)(i?b)?$/i.exec(text);
-  return match === null ? Number.NaN : Number(match[1]) * UNITS[match[2]!.toLowerCase()]!;
-}
-
-function inBytes(bytes: number): string {
-  const unit = (['g', 'm', 'k'] as const).find((one) => bytes % UNITS[one]! === 0);
-  return unit === undefined ? String(bytes) : `${bytes / UNITS[unit]!}${unit.toUpperCase()}`;
-}
+const TABLE = parameterTable({
+  ...{ parameters: PARAMETERS, refused: REFUSED, canonical, list: 'db param list NAME' },
+  words: { on: 'ON', off: 'OFF' },
+});
+export const { find: parameter, read: readValue, defaultOf, needRestart } = TABLE;
 
 /**
  * @returns canonical names and values, in the order of their names
@@ -314,12 +205,7 @@ export function validateParameters(
   given: Readonly<Record<string, string>>,
   { memoryBytes }: { memoryBytes: number },
 ): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (const [name, value] of Object.entries(given)) {
-    const known = parameter(name);
-    if (values[known.name] !== undefined) throw new AppError('invalid', `${known.name} is given twice`);
-    values[known.name] = readValue(known, value);
-  }
+  const values = TABLE.readAll(given);
   checkTogether(values, memoryBytes);
   return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -351,60 +237,7 @@ function checkTogether(values: Record<string, string>, memoryBytes: number): voi
 
 const defaultCollation = (charset: string): string => COLLATIONS.find((one) => one === charset || one.startsWith(`${charset}_`)) ?? charset;
 
-export function defaultOf(known: Parameter, memoryBytes: number): string {
-  const preset = known.default;
-  if (typeof preset === 'function') return String(preset(memoryBytes));
-  return typeof preset === 'boolean' ? (preset ? 'ON' : 'OFF') : String(preset);
-}
-
-/** Names whose change takes effect with the next start only. */
-export function needRestart(before: Readonly<Record<string, string>>, after: Readonly<Record<string, string>>): string[] {
-  const changed = PARAMETERS.filter(({ name }) => before[name] !== after[name]);
-  return changed.filter(({ dynamic }) => !dynamic).map(({ name }) => name);
-}
-
-export interface ParameterRow {
-  name: string;
-  value: string;
-  default: string;
-  changed: boolean;
-  takes: string;
-  restart: boolean;
-  about: string;
-}
-
 /** All parameters with what they are now, for `db param list`. */
 export function describeParameters(values: Readonly<Record<string, string>>, { memoryBytes }: { memoryBytes: number }): ParameterRow[] {
-  return PARAMETERS.toSorted((a, b) => (a.name < b.name ? -1 : 1)).map((known) => {
-    const preset = defaultOf(known, memoryBytes);
-    const value = values[known.name] ?? preset;
-    return {
-      name: known.name,
-      value,
-      default: preset,
-      changed: value !== preset,
-      takes: rangeOf(known),
-      restart: !known.dynamic,
-      about: known.about,
-    };
-  });
-}
-
-function rangeOf(known: Parameter): string {
-  switch (known.kind) {
-    case 'boolean':
-      return 'on, off';
-    case 'choice':
-      return known.choices.join(', ');
-    case 'set':
-      return 'modes';
-    case 'text':
-      return `like ${known.like}`;
-    case 'bytes':
-      return `${inBytes(known.min)} to ${inBytes(known.max)}`;
-    case 'integer':
-      return `${known.min} to ${known.max}`;
-    default:
-      return `${known.min} to ${known.max} s`;
-  }
+  return TABLE.describe(values, memoryBytes);
 }

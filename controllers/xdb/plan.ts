@@ -1,12 +1,11 @@
-import { lossOf } from '#pool/lost-host.ts';
-import { specHash } from '#pool/member.ts';
-import type { Placement } from '#pool/placement-record.ts';
-import { planDestroyed } from '#xdb/plan/destroyed.ts';
+import { planDestroyed } from '#pool/service-destroyed.ts';
+import { planEnsure, planLost, planReserve, tiersApartFrom } from '#pool/service-plan.ts';
+import { answers, hostOf, placementOf } from '#pool/service-world.ts';
 import { memberSpec } from '#xdb/plan/member-spec.ts';
-import { planMembership, tiersApartFrom } from '#xdb/plan/membership.ts';
+import { planMembership } from '#xdb/plan/membership.ts';
 import { planRolling } from '#xdb/plan/rolling.ts';
 import { planStrays } from '#xdb/plan/strays.ts';
-import { answers, hostOf, type Observed, placementOf, placementsOf, reportOf, type Step } from '#xdb/plan/world.ts';
+import type { Observed, Step } from '#xdb/plan/world.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { fullMembers, memberIds } from '#xdb/spec.ts';
 
@@ -23,20 +22,11 @@ export function plan(spec: DbSpec, observed: Observed, now: Date): Step[] {
   const place = planPlace(spec, observed);
   // What runs follows what is reserved, not the specification: one that cannot be had keeps no other step back.
   const first = [...lost, ...(place === undefined ? [] : [place]), ...planReserve(spec, observed)];
-  const ensures = memberIds(spec).flatMap((member) => planEnsure(spec, member, observed) ?? []);
+  const ensures = memberIds(spec).flatMap(
+    (member) => planEnsure(member, observed, (placement) => memberSpec(spec, placement, observed)) ?? [],
+  );
   const one = planMembership(spec, observed, now) ?? planRolling(spec, observed, now);
   return [...first, ...ensures, ...(one === undefined ? [] : [one]), ...planStrays(spec, observed, now)];
-}
-
-function planLost(spec: DbSpec, observed: Observed, now: Date): Step[] {
-  return placementsOf(spec, observed).flatMap((placement): Step[] => {
-    const { member } = placement;
-    const loss = lossOf(placement, observed, now);
-    if (loss.state === 'back') return [{ do: 'lost', member, since: undefined, reason: `${loss.host.spec.name} is back` }];
-    if (loss.state === 'silent')
-      return [{ do: 'lost', member, since: now.toISOString(), reason: `${loss.host.spec.name} does not answer` }];
-    return [];
-  });
 }
 
 /** The first members are placed together, all or none; a later one apart from those that are there. */
@@ -61,34 +51,4 @@ function planPlace(spec: DbSpec, observed: Observed): Step | undefined {
   const last = placed.length > 1 ? [] : [everywhere];
   const all = [...tiers.map(({ says, hosts }) => ({ says, hosts })), ...last];
   return { do: 'place', members: missing, tiers: all.length === 0 ? [everywhere] : all, reason };
-}
-
-/** What is reserved follows the specification before anything that runs does. */
-function planReserve(spec: DbSpec, observed: Observed): Step[] {
-  const { cpus, memoryBytes, diskBytes } = spec;
-  const differs = (placement: Placement) =>
-    placement.cpus !== cpus || placement.memoryBytes !== memoryBytes || placement.diskBytes !== diskBytes;
-  return placementsOf(spec, observed)
-    .filter((placement) => memberIds(spec).includes(placement.member) && differs(placement))
-    .map(({ member }) => ({ do: 'reserve', member, cpus, memoryBytes, diskBytes, reason: `${spec.name} is to have another size` }));
-}
-
-/** Makes and starts what does not run, and hands over secrets. What runs with another specification is {@link planRolling}'s. */
-function planEnsure(spec: DbSpec, member: string, observed: Observed): Step | undefined {
-  const placement = placementOf(member, observed);
-  const host = hostOf(member, observed);
-  if (placement === undefined || host === undefined || !answers(host, observed)) return undefined;
-  // Brought back from a destroyed database: first it has room again.
-  if (placement.memoryBytes === 0) return undefined;
-  const wanted = memberSpec(spec, placement, observed);
-  const ensure = (reason: string): Step => ({ do: 'ensure', member, host: placement.host, spec: wanted, replaces: false, reason });
-  const report = reportOf(member, observed);
-  if (report === undefined) return ensure(`${member} does not exist on ${host.spec.name}`);
-  // `restarting` is the engine's own doing; what it gave up on is started again here.
-  if (report.state === 'exited' || report.state === 'created' || report.state === 'dead') return ensure(`${member} is ${report.state}`);
-  if (report.hash !== specHash(wanted)) return undefined;
-  const secrets = observed.secrets[member];
-  return secrets === undefined || secrets.wanted === undefined || secrets.wanted !== secrets.handed
-    ? ensure('it is to have other secrets')
-    : undefined;
 }

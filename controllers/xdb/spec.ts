@@ -4,6 +4,7 @@ import { showBytes } from '#pool/capacity.ts';
 import { type Constraint, showConstraint } from '#pool/constraints.ts';
 import type { MemberToPlace } from '#pool/placement-request.ts';
 import type { BirthRecord } from '#pool/service-schema.ts';
+import { memberNumber } from '#pool/service-world.ts';
 import { DbSpec } from '#xdb/schema.ts';
 
 /** Pure: specifications of databases, made and compared. */
@@ -103,10 +104,6 @@ export function memberIds(spec: Pick<DbSpec, 'members'>): string[] {
 /** Who may lead or be the slave: all but read replicas. */
 export function fullMembers(spec: Pick<DbSpec, 'members'>): string[] {
   return spec.members.filter(({ role }) => role === 'member').map(({ id }) => id);
-}
-
-export function memberNumber(member: string): number {
-  return Number(member.slice(member.lastIndexOf('-') + 1));
 }
 
 /** Pure: one member more, and its id. */

@@ -1,22 +1,12 @@
 import { lossOf } from '#pool/lost-host.ts';
 import { sharingOf } from '#pool/placement-sharing.ts';
+import { destroyedVerdict } from '#pool/service-destroyed.ts';
+import { resizedPlacements } from '#pool/service-plan.ts';
+import { hostOf, isPaused, placementOf, placementsOf, sidecarOf } from '#pool/service-world.ts';
 import { archiveAlarm, backupAlarm, backupsSeen } from '#xdb/backup-events.ts';
-import { goesAt } from '#xdb/plan/destroyed.ts';
 import { wantedMembers } from '#xdb/plan/membership.ts';
 import { pendingChange } from '#xdb/plan/rolling.ts';
-import {
-  answers,
-  follows,
-  hostOf,
-  isMoving,
-  isPaused,
-  livingSlave,
-  type Observed,
-  placementOf,
-  placementsOf,
-  sidecarOf,
-  writableLeader,
-} from '#xdb/plan/world.ts';
+import { follows, isMoving, livingSlave, type Observed, writableLeader } from '#xdb/plan/world.ts';
 import type { DbSpec, DbStatus } from '#xdb/schema.ts';
 import { fullMembers, memberIds } from '#xdb/spec.ts';
 
@@ -49,7 +39,7 @@ export function statusOf(spec: DbSpec, observed: Observed, now: Date): DbStatus 
 }
 
 function verdictOf(spec: DbSpec, observed: Observed, now: Date): Verdict {
-  if (spec.destroyed !== undefined) return destroyed(spec, observed);
+  if (spec.destroyed !== undefined) return destroyedVerdict('db', spec, observed);
   if (observed.sync === undefined) return unborn(spec, observed);
   const verdict = verdictBorn(spec, observed, now);
   const making = observed.previous?.firstReady === undefined && now.getTime() - Date.parse(spec.created ?? '') < MAKING_MS;
@@ -121,22 +111,6 @@ function diskAlarms({ name }: DbSpec, observed: Observed): { sentence: string; n
   });
 }
 
-function destroyed(spec: DbSpec, observed: Observed): Verdict {
-  const { name, destroyed: gone } = spec;
-  const end = gone === undefined ? undefined : goesAt(gone);
-  const hosts = placementsOf(spec, observed).flatMap(({ member }) => hostOf(member, observed) ?? []);
-  const waiting = hosts.filter((host) => !answers(host, observed)).map((each) => each.spec.name);
-  const after = waiting.length === 0 ? '' : `; ${[...new Set(waiting)].join(', ')} does not answer and is waited for`;
-  if (gone?.purge || observed.reports.length > 0) return { status: 'PENDING', sentence: `${name} is being removed${after}`, next: [] };
-  const until = end === undefined ? 'until they are purged' : `until ${end.toISOString()}`;
-  return {
-    status: 'PENDING',
-    code: 'not_found',
-    sentence: `${name} was destroyed at ${gone?.time}; its data are kept ${until}${after}`,
-    next: [`db undestroy ${name}`, `db destroy ${name} --purge`],
-  };
-}
-
 function unborn(spec: DbSpec, observed: Observed): Verdict {
   const { name } = spec;
   const next = [`db logs ${name}`];
@@ -202,9 +176,7 @@ function writable(spec: DbSpec, observed: Observed, now: Date): Verdict {
 
 /** Members that have yet to get the last change. */
 export function changing(spec: DbSpec, observed: Observed): string[] {
-  const resized = placementsOf(spec, observed).filter(
-    ({ cpus, memoryBytes, diskBytes }) => cpus !== spec.cpus || memoryBytes !== spec.memoryBytes || diskBytes !== spec.diskBytes,
-  );
+  const resized = resizedPlacements(spec, observed);
   const late = memberIds(spec).filter((member) => pendingChange(spec, member, observed) !== undefined);
   return [...new Set([...resized.map(({ member }) => member), ...late])].filter((member) => memberIds(spec).includes(member));
 }

@@ -1,10 +1,9 @@
 import { AppError } from '#core/errors.ts';
+import { goesAt, keptSentence } from '#pool/service-destroyed.ts';
 import { VOLUME } from '#xdb/backup/service/place.ts';
 import { restoredNow } from '#xdb/operations/backups.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { beginFollowingAgain, endFollowing } from '#xdb/operations/follow.ts';
-import { goesAt } from '#xdb/plan/destroyed.ts';
-import type { DbSpec } from '#xdb/schema.ts';
 import { DB_PREFIX, dbKeys } from '#xdb/store.ts';
 
 /**
@@ -78,13 +77,6 @@ export async function undestroyDb(deps: DbDeps, name: string): Promise<void> {
   await beginFollowingAgain(deps, value);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'undestroyed', sentence: `${name} is to be as it was` });
   deps.markDirty(name);
-}
-
-/** `adb was destroyed at …; its data are kept until …` */
-export function keptSentence({ name, destroyed }: Pick<DbSpec, 'name' | 'destroyed'>): string {
-  const end = destroyed === undefined ? undefined : goesAt(destroyed);
-  if (destroyed === undefined || destroyed.purge) return `${name} is being removed`;
-  return `${name} was destroyed at ${destroyed.time}; its data are kept ${end === undefined ? 'until they are purged' : `until ${end.toISOString()}`}`;
 }
 
 async function followersOf({ store }: DbDeps, name: string): Promise<string[]> {

@@ -1,9 +1,9 @@
 import type { Stored } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
+import { keptSentence } from '#pool/service-destroyed.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { keptSentence } from '#xdb/operations/destroy.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { memberIds } from '#xdb/spec.ts';
 

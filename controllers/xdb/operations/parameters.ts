@@ -1,8 +1,9 @@
 import { AppError } from '#core/errors.ts';
+import type { ParameterRow } from '#pool/parameters.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { livingSpec } from '#xdb/operations/living.ts';
 import { change } from '#xdb/operations/maintain.ts';
-import { describeParameters, needRestart, type ParameterRow, parameter, validateParameters } from '#xdb/parameters.ts';
+import { describeParameters, needRestart, parameter, validateParameters } from '#xdb/parameters.ts';
 
 /** Every parameter that can be set, with its value. */
 export async function listParameters(deps: DbDeps, name: string): Promise<ParameterRow[]> {

@@ -1,11 +1,11 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import { listPlacements, type Placement } from '#pool/placement-record.ts';
+import { keptSentence } from '#pool/service-destroyed.ts';
 import { readCredentials } from '#xdb/credentials.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
 import { backupSummary } from '#xdb/operations/backup-summary.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { keptSentence } from '#xdb/operations/destroy.ts';
 import { livingSpec } from '#xdb/operations/living.ts';
 import type { DbSpec, DbStatus } from '#xdb/schema.ts';
 import { ENDPOINT } from '#xdb/spec.ts';

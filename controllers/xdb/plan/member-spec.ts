@@ -1,8 +1,8 @@
 import { MemberSpec } from '#pool/member.ts';
 import type { Placement } from '#pool/placement-record.ts';
-import { type Observed, placementsOf } from '#xdb/plan/world.ts';
+import { publishes } from '#pool/service-plan.ts';
+import type { Observed } from '#xdb/plan/world.ts';
 import type { DbSpec } from '#xdb/schema.ts';
-import { memberNumber } from '#xdb/spec.ts';
 import { dbKeys } from '#xdb/store.ts';
 
 /** Seconds from SIGTERM to the end: the sidecar hands over, or lets the leader fall back, before the engine goes. */
@@ -42,14 +42,4 @@ export function memberSpec(spec: DbSpec, placement: Placement, observed: Pick<Ob
       ],
     },
   });
-}
-
-/** Members of one database on one host share its ports: the first of them by number has them. */
-function publishes(spec: DbSpec, placement: Placement, observed: Pick<Observed, 'everything'>): boolean {
-  const here = placementsOf(spec, observed).filter((other) => other.host === placement.host && isMember(spec, other.member));
-  return here.map((other) => other.member).toSorted((a, b) => memberNumber(a) - memberNumber(b))[0] === placement.member;
-}
-
-function isMember(spec: DbSpec, id: string): boolean {
-  return spec.members.some((member) => member.id === id);
 }

@@ -1,22 +1,10 @@
-import type { Host } from '#pool/host.ts';
 import { lossOf } from '#pool/lost-host.ts';
 import { place } from '#pool/placement.ts';
-import {
-  answers,
-  hostOf,
-  isCopied,
-  isPaused,
-  isReady,
-  livingSlave,
-  type Observed,
-  placementOf,
-  type Step,
-  sidecarOf,
-  type Tier,
-  writableLeader,
-} from '#xdb/plan/world.ts';
+import { SHARED, sharing, tiersApartFrom } from '#pool/service-plan.ts';
+import { hostOf, isPaused, memberNumber, placementOf, sidecarOf, type Tier } from '#pool/service-world.ts';
+import { isCopied, isReady, livingSlave, type Observed, type Step, writableLeader } from '#xdb/plan/world.ts';
 import type { DbSpec } from '#xdb/schema.ts';
-import { fullMembers, memberNumber, memberToPlace, withMember } from '#xdb/spec.ts';
+import { fullMembers, memberToPlace, withMember } from '#xdb/spec.ts';
 
 /** How many members, read replicas aside, a database is to have. */
 export function wantedMembers(spec: Pick<DbSpec, 'role'>): number {
@@ -68,7 +56,7 @@ function planReplacement(
   const level = sharing(mine, theirs);
   const tiers = tiersApartFrom([leader], observed, []).filter((tier) => tier.level < level);
   if (tiers.length === 0 || !fits(spec, id, tiers, observed)) return undefined;
-  const what = level === HOST ? `share host ${mine.spec.name}` : `are both in ${mine.spec.group}`;
+  const what = level === SHARED.host ? `share host ${mine.spec.name}` : `are both in ${mine.spec.group}`;
   return { do: 'grow', reason: `${id} is to take the place of ${other}: ${leader} and ${other} ${what}, and another place is free` };
 }
 
@@ -98,32 +86,6 @@ function badness(spec: DbSpec, member: string, leader: string, observed: Observe
   const level = mine === undefined || theirs === undefined ? 0 : sharing(mine, theirs);
   const behind = observed.sync?.sync?.id === member ? 0 : sidecarOf(member, observed) === undefined ? 2 : 1;
   return (gone ? 1e8 : 0) + level * 1e7 + behind * 1e6 + memberNumber(member);
-}
-
-/** What two members have in common: the same host is worse than the same group. */
-const HOST = 2;
-const GROUP = 1;
-function sharing(a: Host, b: Host): number {
-  if (a.spec.id === b.spec.id) return HOST;
-  return a.spec.group === b.spec.group ? GROUP : 0;
-}
-
-/**
- * Where a member may go that is to survive others: outside their groups, else outside their hosts.
- *
- * @param gone members whose hosts are no place for it either
- */
-export function tiersApartFrom(members: string[], observed: Observed, gone: string[]): (Tier & { level: number })[] {
-  const hosts = members.flatMap((member) => hostOf(member, observed) ?? []);
-  const barred = new Set([...members, ...gone].flatMap((member) => placementOf(member, observed)?.host ?? []));
-  const usable = observed.hosts.filter((host) => answers(host, observed) && !barred.has(host.spec.id));
-  const groups = new Set(hosts.map((host) => host.spec.group));
-  const outside = usable.filter((host) => !groups.has(host.spec.group)).map((host) => host.spec.id);
-  const beside = usable.map((host) => host.spec.id);
-  return [
-    { says: `outside ${[...groups].toSorted().join(' and ')}`, hosts: outside, level: 0 },
-    { says: `other than ${hosts.map((host) => host.spec.name).join(' and ')}`, hosts: beside, level: GROUP },
-  ].filter((tier) => tier.hosts.length > 0);
 }
 
 function fits(spec: DbSpec, id: string, tiers: Tier[], observed: Observed): boolean {

@@ -1,18 +1,7 @@
-import { specHash } from '#pool/member.ts';
+import { isOutdated } from '#pool/service-plan.ts';
+import { answers, hostOf, isPaused, placementOf, reportOf, sidecarOf } from '#pool/service-world.ts';
 import { memberSpec } from '#xdb/plan/member-spec.ts';
-import {
-  answers,
-  follows,
-  hostOf,
-  isMoving,
-  isPaused,
-  type Observed,
-  placementOf,
-  reportOf,
-  type Step,
-  sidecarOf,
-  writableLeader,
-} from '#xdb/plan/world.ts';
+import { follows, isMoving, type Observed, type Step, writableLeader } from '#xdb/plan/world.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { fullMembers, memberIds } from '#xdb/spec.ts';
 
@@ -26,10 +15,8 @@ export function rollingId(now: Date): string {
 
 /** What a member that runs still has to be given: another container, or another start of its engine. */
 export function pendingChange(spec: DbSpec, member: string, observed: Observed): 'container' | 'engine' | undefined {
-  const placement = placementOf(member, observed);
-  const report = reportOf(member, observed);
-  if (placement === undefined || report === undefined || report.state !== 'running') return undefined;
-  if (report.hash !== specHash(memberSpec(spec, placement, observed))) return 'container';
+  if (isOutdated(member, observed, (placement) => memberSpec(spec, placement, observed))) return 'container';
+  if (reportOf(member, observed)?.state !== 'running') return undefined;
   const said = sidecarOf(member, observed);
   return said !== undefined && said.restartSerial < spec.restartSerial ? 'engine' : undefined;
 }

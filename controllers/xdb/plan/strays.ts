@@ -1,5 +1,6 @@
 import { lossOf } from '#pool/lost-host.ts';
-import { answers, type Observed, placementsOf, type Step, sidecarOf } from '#xdb/plan/world.ts';
+import { answers, placementsOf, sidecarOf } from '#pool/service-world.ts';
+import type { Observed, Step } from '#xdb/plan/world.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { fullMembers } from '#xdb/spec.ts';
 

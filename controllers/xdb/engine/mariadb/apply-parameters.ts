@@ -1,4 +1,5 @@
-import { defaultOf, PARAMETERS, type Parameter, validateParameters } from '#xdb/parameters.ts';
+import type { Parameter } from '#pool/parameters.ts';
+import { defaultOf, PARAMETERS, validateParameters } from '#xdb/parameters.ts';
 import type { Sql } from './sql.ts';
 
 /** What the engine calls it once it runs. */
