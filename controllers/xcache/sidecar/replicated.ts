@@ -1,0 +1,237 @@
+import { messageOf } from '#core/errors.ts';
+import { startEndpoint } from '#member/endpoint.ts';
+import { createSecondView } from '#member/second-view.ts';
+import { watchLeader } from '#member/watch-leader.ts';
+import type { EngineFacts } from '#xcache/engine/info.ts';
+import { decide, doubtOf } from '#xcache/protocol/decide.ts';
+import { BUDGETS, type Local, type Step } from '#xcache/protocol/types.ts';
+import { serveSentinel } from '#xcache/sentinel/server.ts';
+import { createAddresses } from './addresses.ts';
+import { type Common, type ModeLoop, PET_MS } from './common.ts';
+import { XCACHE_PORTS } from './config.ts';
+import { endpointOf } from './endpoint-table.ts';
+import type { EngineLook } from './engine-link.ts';
+import { execute, type Tools } from './execute.ts';
+import { createMetrics } from './metrics.ts';
+import { createObserver } from './observe.ts';
+import { watchPeers } from './peers.ts';
+import { type RecordsView, readRecords } from './records.ts';
+import { sentinelId, sentinelView } from './sentinel-view.ts';
+import { statusOf } from './status.ts';
+import { createLeadWriter } from './writer.ts';
+
+/** While something is under way that nobody tells of. */
+const BUSY_LOOK_MS = 50;
+
+/** What a turn saw and decided. */
+interface Turn {
+  view: RecordsView | undefined;
+  local: Local;
+  facts: EngineFacts | undefined;
+  step: Step;
+}
+
+/** A member of a standalone or replicated cache: the protocol, the endpoint, the Sentinel. */
+export async function startReplicated(common: Common): Promise<ModeLoop> {
+  const { deps, consul, credentials, memory, supervisor, link, settings, dirty } = common;
+  const { config, guards, tcp, log } = deps;
+  const { cache, member, node, paths } = config;
+  const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log, ports: XCACHE_PORTS });
+  const metrics = createMetrics();
+  const bornAt = performance.now();
+  let view: RecordsView | undefined;
+  let heardAt: number | undefined;
+  let last: Turn | undefined;
+  let handoverTriedRev = 0;
+  let doubt: Local['doubt'];
+  let restartSerial = 0;
+  let ended = false;
+  let cutBefore = false;
+  let complaint = '';
+  let soonTimer: NodeJS.Timeout | undefined;
+
+  const addresses = createAddresses(endpoint.current());
+  const peers = watchPeers({ connect: async (host) => common.connect({ host, port: XCACHE_PORTS.engine }), onChange: dirty });
+  const watch = watchLeader({
+    // Engines are looked at all the time anyway.
+    probe: async (target) => (peers.of(target.member)?.silentMs ?? 0) < BUDGETS.silentMs,
+    secondView: createSecondView({ consul, agentSocket: paths.agentSocket, node }),
+    onChange: dirty,
+  });
+  const observer = createObserver({
+    me: member,
+    peers,
+    memberAt: (at) => (at === common.address() ? member : addresses.memberAt(at)),
+    budgets: BUDGETS,
+    guards,
+  });
+  const tools: Tools = {
+    ...{ config, consul, credentials, supervisor, link },
+    write: createLeadWriter(consul, cache),
+    address: common.address,
+    addressOf: addresses.of,
+    onHandover(rev) {
+      handoverTriedRev = rev;
+    },
+    onStart(serial) {
+      restartSerial = serial;
+    },
+    onLeave() {
+      ended = true;
+      deps.onLeave();
+    },
+  };
+  const sentinel = serveSentinel({
+    port: XCACHE_PORTS.sentinel,
+    myId: sentinelId(cache, member),
+    // Clients ask what this Sentinel can do; what is served has been the same since.
+    version: '7.2.4',
+    view: () => (view === undefined ? undefined : sentinelView(view, (id) => (id === member ? common.address() : addresses.of(id)))),
+    authenticate(user, password) {
+      const users = credentials.current()?.users ?? {};
+      const passwords = user === 'default' ? Object.values(users).flat() : (users[user] ?? []);
+      return passwords.includes(password);
+    },
+    log,
+  });
+
+  /** What was read before stays known, with its age. */
+  async function read(): Promise<void> {
+    const asked = performance.now();
+    try {
+      const next = await readRecords(consul, cache);
+      view = next;
+      heardAt = asked;
+      complaint = '';
+      observer.heard(next, asked);
+      for (const [id, status] of Object.entries(next.statuses)) addresses.learn(id, status.address);
+      const lead = next.protocol.lead?.value;
+      if (lead !== undefined) await memory.raise(lead.epoch);
+    } catch (error) {
+      const text = messageOf(error);
+      if (text !== complaint) log.warn({ err: text }, 'the records cannot be read');
+      complaint = text;
+    }
+  }
+
+  async function turn(): Promise<string> {
+    if (ended) return 'the member has ended';
+    supervisor.pet(PET_MS);
+    const before = view?.protocol.lead?.index;
+    const [look] = await Promise.all([link.look(supervisor.engine() ?? { state: 'none' }), read()]);
+    supervisor.pet(PET_MS);
+    // The world has changed while it was looked at: engines are seen as they are now.
+    if (view?.protocol.lead?.index !== before) peers.hurry();
+    peers.aim(targets());
+    const seen = decided(look);
+    last = seen;
+    follow(seen);
+    const { step } = seen;
+    const secrets = credentials.current();
+    if (look.state === 'running' && view !== undefined && secrets !== undefined)
+      await settings.keep(look.session, {
+        ...{ run: look.facts.run, spec: view.spec.value, credentials: secrets, address: common.address() },
+      });
+    if (step.do === 'wait') {
+      if (isUnderWay(seen)) soon();
+      return step.reason;
+    }
+    const failed = await perform(step, look, seen);
+    if (failed === undefined) dirty();
+    else soon();
+    return step.reason;
+  }
+
+  function decided(look: EngineLook): Turn {
+    const records = view === undefined ? undefined : observer.recordsOf(view);
+    const local = observer.localOf({
+      ...{ records, look, epoch: memory.epoch(), hostDead: watch.dead(), handoverTriedRev, doubt },
+      consulAgeMs: performance.now() - (heardAt ?? bornAt - 3_600_000),
+      stoppingAt: supervisor.term()?.at,
+    });
+    const facts = look.state === 'running' ? look.facts : undefined;
+    return { view, local, facts, step: decide(records, local, BUDGETS, guards) };
+  }
+
+  async function perform(step: Step, look: EngineLook, seen: Turn): Promise<string | undefined> {
+    const began = performance.now();
+    if (step.do === 'write') doubt = doubtOf(step);
+    // A step is bounded in time by itself; until then the sidecar is as well as it can be.
+    return common.petting(async () => {
+      const running = look.state === 'running' ? look : undefined;
+      const why = await execute(step, tools, { view: seen.view, session: running?.session, facts: running?.facts });
+      metrics.stepped(step, why !== undefined);
+      const { rule, reason } = step;
+      log[why === undefined ? 'info' : 'warn']({ rule, do: step.do, reason, ms: Math.round(performance.now() - began), why }, 'step');
+      return why;
+    });
+  }
+
+  function targets(): Map<string, string> {
+    const others = (view?.protocol.members ?? []).filter((id) => id !== member);
+    return new Map(others.flatMap((id) => (addresses.of(id) === undefined ? [] : [[id, addresses.of(id) ?? '']])));
+  }
+
+  /** Everything that rests on a turn and is no step of the protocol. */
+  function follow({ view: seen, local, facts, step }: Turn): void {
+    const lead = seen?.protocol.lead?.value;
+    const address = common.address();
+    if (seen !== undefined) {
+      const table = endpointOf(seen, { member, address }, endpoint.current());
+      if (table !== undefined) endpoint.lead(table);
+      // A master that was lost without a word leaves its clients' connections open; one that stood down or handed over has cut them.
+      if (lead !== undefined && lead.state !== 'open') cutBefore = lead.state !== 'promoting' || lead.clear;
+      sentinel.changed(cutBefore);
+    }
+    const master = lead === undefined || lead.master.id === member ? undefined : lead.master.id;
+    const at = master === undefined ? undefined : addresses.of(master);
+    const host = master === undefined ? undefined : seen?.statuses[master]?.node;
+    watch.aim(
+      master === undefined || at === undefined ? undefined : { member: master, address: at, port: XCACHE_PORTS.engine, node: host ?? '' },
+    );
+    const status = statusOf({
+      ...{ member, node, address, local, facts, lead, restartSerial, step, sentence: common.say(step.reason), time: new Date() },
+      specIndex: seen?.spec.index ?? 0,
+    });
+    common.tell(status, step.do !== 'wait');
+  }
+
+  function soon(): void {
+    soonTimer ??= setTimeout(() => {
+      soonTimer = undefined;
+      dirty();
+    }, BUSY_LOOK_MS);
+  }
+
+  return {
+    turn,
+    routes: [
+      {
+        method: 'GET',
+        path: '/decision',
+        handle: () => ({ body: { records: last?.view?.protocol ?? null, local: last?.local, step: last?.step } }),
+      },
+      {
+        method: 'GET',
+        path: '/metrics',
+        handle: async () => ({
+          text: await metrics.text({
+            ...{ status: common.status(), lead: last?.view?.protocol.lead?.value, facts: last?.facts, endpointLive: endpoint.live() },
+            consulReachable: heardAt !== undefined && performance.now() - heardAt < 2 * BUDGETS.readGraceMs,
+          }),
+        }),
+      },
+    ],
+    async stop() {
+      clearTimeout(soonTimer);
+      sentinel.close();
+      await Promise.all([watch.stop(), peers.stop(), endpoint.stop()]);
+    },
+  };
+}
+
+/** What ends without anybody telling is looked after more often. */
+function isUnderWay({ local, view }: Turn): boolean {
+  const state = view?.protocol.lead?.value.state;
+  return local.engine.state === 'starting' || (state !== undefined && state !== 'open') || local.stopping !== undefined;
+}
