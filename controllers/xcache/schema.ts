@@ -108,6 +108,11 @@ export const CacheMemberStatus = z.object({
   offset: z.number().optional(),
   usedBytes: z.number().optional(),
   maxBytes: z.number().optional(),
+  /** In a cluster: the engine's own id of this node, and slots that it serves as a master. */
+  nodeId: z.string().optional(),
+  slots: z.number().int().optional(),
+  /** Fault group of its host, as the environment of the member says. */
+  group: z.string().optional(),
   /** Index of the specification that it runs with, and the restart serial its engine was started with. */
   specIndex: z.number().int(),
   restartSerial: z.number().int(),
@@ -118,6 +123,33 @@ export const CacheMemberStatus = z.object({
   time: z.string(),
 });
 export type CacheMemberStatus = z.infer<typeof CacheMemberStatus>;
+
+/**
+ * `xcaas/cache/<name>/cluster`: what a cluster is, and how far it is with what it should be. Written by the sidecar that holds the lock `leader`, by compare-and-set; the
+ * controller and people read it.
+ */
+export const ClusterRecord = z.object({
+  v: z.literal(1),
+  /** Slots were given out once: they are never given out anew. */
+  born: z.boolean(),
+  /** The engine's id of each member's node, also of members that do not answer now. */
+  nodes: z.record(z.string(), z.string()),
+  /** Member whose sidecar wrote this. */
+  holder: name,
+  /** `forming`: no slots were given out yet. `whole`: as it should be. `moving`: slots are on their way. `healing`: members are missing or being put right. `down`: slots are nobody's. */
+  state: z.enum(['forming', 'whole', 'moving', 'healing', 'down']),
+  /** What is done or missing, and why. */
+  sentence: z.string(),
+  /** Of a move of slots: `left` of `total` are still to go, since `since`. */
+  progress: z.object({ total: z.number().int(), left: z.number().int(), since: z.string() }).optional(),
+  /** Masters that serve slots now: member → how many. */
+  slots: z.record(z.string(), z.number().int()),
+  /** Shards beyond the specification's number that have no slots any more: their members may be removed. */
+  emptied: z.array(z.number().int()),
+  /** Slots whose last copy was lost, and which were given out empty: `time` is when. */
+  lost: z.object({ slots: z.number().int(), time: z.string(), sentence: z.string() }).optional(),
+});
+export type ClusterRecord = z.infer<typeof ClusterRecord>;
 
 /** What a user may do. Without it: everything with all keys. */
 export const UserAccess = z.object({

@@ -14,7 +14,7 @@ import { startConsul, type TestConsul } from '#test/consul.ts';
 import { docker } from '#test/xdb-lab.ts';
 import { type CacheCredentials, CacheMemberStatus, type CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 import { type NewCache, newSpec } from '#xcache/spec.ts';
-import { cacheKeys } from '#xcache/store.ts';
+import { cacheKeys, writtenByMember } from '#xcache/store.ts';
 
 /**
  * Members of one cache on one engine: the image with its supervisor, the real engine, real HAProxy, a real Consul with tokens of few rights. The sidecar is bundled from the
@@ -330,12 +330,7 @@ function memberOf({
 
 /** As the controller gives it. */
 async function tokenOf(consul: ConsulClient, cache: string, member: string): Promise<string> {
-  const keys = cacheKeys(cache);
-  const rules = memberRules({
-    node: 'test',
-    read: [keys.base],
-    write: [keys.lead, keys.leader, keys.move, keys.birth, keys.member(member)],
-  });
+  const rules = memberRules({ node: 'test', read: [cacheKeys(cache).base], write: writtenByMember(cache, member) });
   const name = `${member}-${randomBytes(4).toString('hex')}`;
   const policy = await consul.request('PUT', '/v1/acl/policy', { body: { Name: name, Rules: JSON.stringify(rules) } });
   if (policy.status !== 200) throw new Error(`policy: ${policy.text}`);

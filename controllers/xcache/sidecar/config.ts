@@ -8,11 +8,15 @@ const SidecarEnv = z.object({
   XCAAS_NAME: serviceName,
   XCAAS_MEMBER: name,
   XCAAS_NODE: z.string().min(1).max(256),
+  /** Fault group of that host: masters of a cluster are kept apart by it. */
+  XCAAS_GROUP: z.string().max(256).optional(),
   /** Guards of the protocol that a test switches off, to prove that its checker finds what they prevent. */
   XCAAS_TEST_GUARDS: z.string().default(''),
 });
 
-/** Ports of a member on the cache's network. */
+/** Ports of a cluster's member: its clients follow the addresses that engines announce, so they speak to the engine itself, and nothing else listens there. */
+export const CLUSTER_PORTS = { engine: 6379, bus: 16_379 } as const;
+/** Ports of another cache's member on the cache's network. */
 export const XCACHE_PORTS = { master: 6379, slave: 6380, engine: 6378, sentinel: 26379 } as const;
 
 /** @param root prefix of all paths; empty in the image (images/xcache/README.md) */
@@ -45,6 +49,8 @@ export interface SidecarConfig {
   cache: string;
   member: string;
   node: string;
+  /** Fault group; the host itself where none was said. */
+  group: string;
   paths: SidecarPaths;
   testGuards: string;
 }
@@ -53,5 +59,5 @@ export interface SidecarConfig {
 export function readConfig(env: NodeJS.ProcessEnv, root = ''): SidecarConfig {
   const read = validate(SidecarEnv, env, 'the environment of the sidecar');
   const { XCAAS_NAME: cache, XCAAS_MEMBER: member, XCAAS_NODE: node, XCAAS_TEST_GUARDS: testGuards } = read;
-  return { cache, member, node, paths: sidecarPaths(root), testGuards };
+  return { cache, member, node, group: read.XCAAS_GROUP ?? node, paths: sidecarPaths(root), testGuards };
 }
