@@ -3,7 +3,9 @@ import { AppError, hasCode } from '#core/errors.ts';
 import { mintMemberToken, revokeMemberToken } from '#ground/acl.ts';
 import type { Host } from '#pool/host.ts';
 import { markLost, releasePlacement, reservePlacements, resizePlacement } from '#pool/placements.ts';
-import { changeCredentials, hashOf, withReplication } from '#xdb/credentials.ts';
+import { hashOf } from '#pool/service-credentials.ts';
+import { ensurePair, namesOf } from '#pool/service-tls.ts';
+import { changeCredentials, withReplication } from '#xdb/credentials.ts';
 import { keepBackups } from '#xdb/kept-backups.ts';
 import { type ObserveDeps, secretFiles } from '#xdb/observe.ts';
 import { STOP_SECONDS } from '#xdb/plan/member-spec.ts';
@@ -13,7 +15,6 @@ import { isMoving, type Observed, type Step } from '#xdb/plan/world.ts';
 import type { DbSpec, MoveOrder } from '#xdb/schema.ts';
 import { fullMembers, memberIds, memberToPlace, withMember, withoutMember } from '#xdb/spec.ts';
 import { dbKeys } from '#xdb/store.ts';
-import { ensurePair, namesOf } from '#xdb/tls.ts';
 
 export interface ExecuteDeps extends ObserveDeps {
   /** Makes sure that a host has the image, carrying it from another one where needed. */
@@ -104,7 +105,7 @@ async function ensureMember(deps: ExecuteDeps, spec: DbSpec, observed: World, st
   await deps.ensureImage(host, step.spec.image);
   // The session may be held, and ended, at any node: a slave that finds its master dead ends the session that the master left behind.
   const token = await mintMemberToken(store.consul, step.member, step.spec.consul);
-  const pair = await ensurePair(deps, { db: spec.name, member: step.member, names: namesOf(spec, step.member, host) });
+  const pair = await ensurePair(deps, { recordKey: keys.tls(step.member), member: step.member, names: namesOf(spec, step.member, host) });
   const credentials = await store.sealed.get(keys.credentials, { consistent: true });
   const files = secretFiles(deps, spec.name, credentials?.value, pair);
   await deps.agent(host).putMember({ spec: step.spec, secrets: { consul_token: token, ...files } });

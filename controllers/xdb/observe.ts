@@ -1,20 +1,21 @@
-import type { z } from 'zod';
-import { parseRecord, type Stored } from '#core/consul/records.ts';
-import { AppError, messageOf } from '#core/errors.ts';
+import type { Stored } from '#core/consul/records.ts';
+import { AppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import type { KeyPair } from '#ground/ca.ts';
 import type { AgentClient } from '#pool/agent-client.ts';
 import type { Host } from '#pool/host.ts';
 import { listPlacements } from '#pool/placement-record.ts';
+import { hashOf } from '#pool/service-credentials.ts';
 import { askForMembers } from '#pool/service-members.ts';
+import { readServiceRecords } from '#pool/service-records.ts';
 import { BirthRecord, HandedRecord, SealedRecord, TlsRecord } from '#pool/service-schema.ts';
+import { goodPair, namesOf } from '#pool/service-tls.ts';
 import { hostOf } from '#pool/service-world.ts';
 import { BackupRecord } from '#xdb/backup/schema.ts';
-import { hashOf, openCredentials } from '#xdb/credentials.ts';
+import { openCredentials } from '#xdb/credentials.ts';
 import type { Observed } from '#xdb/plan/world.ts';
 import { DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 import { type DbStore, dbKeys } from '#xdb/store.ts';
-import { goodPair, namesOf } from '#xdb/tls.ts';
 
 export interface ObserveDeps {
   store: DbStore;
@@ -38,31 +39,9 @@ export interface DbRecords extends Pick<Observed, 'sync' | 'birth' | 'data' | 's
 /** @returns undefined when there is no such database */
 export async function readDb(deps: Pick<ObserveDeps, 'store' | 'log'>, name: string): Promise<DbRecords | undefined> {
   const keys = dbKeys(name);
-  const entries = await deps.store.consul.kv.list(keys.base, { consistent: true });
-  const find = <T>(schema: z.ZodType<T>, key: string): Stored<T> | undefined => {
-    const entry = entries.find((each) => each.key === key && each.value !== '');
-    return entry === undefined ? undefined : { key, value: parseRecord(schema, entry), modifyIndex: entry.modifyIndex };
-  };
-  const under = <T>(schema: z.ZodType<T>, prefix: string): [string, Stored<T>][] =>
-    entries
-      .filter(({ key, value }) => key.startsWith(prefix) && value !== '')
-      .flatMap((entry) => {
-        try {
-          return [
-            [entry.key.slice(prefix.length), { key: entry.key, value: parseRecord(schema, entry), modifyIndex: entry.modifyIndex }] as [
-              string,
-              Stored<T>,
-            ],
-          ];
-        } catch (error) {
-          // What one sidecar of another version says must not hide the others.
-          deps.log.warn({ record: entry.key, err: messageOf(error) }, 'a record of a database is left out');
-          return [];
-        }
-      });
+  const { find, under, living } = await readServiceRecords(deps.store.consul, keys.base, deps.log);
   const spec = find(DbSpec, keys.spec);
   if (spec === undefined) return undefined;
-  const living = new Set(entries.filter(({ session }) => session !== undefined).map(({ key }) => key));
   return {
     spec,
     sync: find(SyncRecord, keys.sync)?.value,
@@ -74,9 +53,7 @@ export async function readDb(deps: Pick<ObserveDeps, 'store' | 'log'>, name: str
     data: Object.fromEntries(under(DataRecord, keys.dataPrefix).map(([member, { value }]) => [member, value])),
     tls: Object.fromEntries(under(TlsRecord, keys.tlsPrefix)),
     backups: under(BackupRecord, keys.backupsPrefix).map(([, { value }]) => value),
-    sidecars: under(MemberStatus, keys.membersPrefix)
-      .filter(([, { key }]) => living.has(key))
-      .map(([, { value }]) => value),
+    sidecars: living(MemberStatus, keys.membersPrefix),
   };
 }
 
@@ -108,7 +85,7 @@ function wantedSecrets(
   spec: DbSpec,
   { id, host, credentials, tls }: { id: string; host: Host | undefined; credentials: SealedRecord; tls: Stored<TlsRecord> | undefined },
 ): Record<string, string> | undefined {
-  const pair = goodPair(deps, { db: spec.name, member: id, names: namesOf(spec, id, host) }, tls);
+  const pair = goodPair(deps, { recordKey: dbKeys(spec.name).tls(id), names: namesOf(spec, id, host) }, tls);
   return pair === undefined ? undefined : secretFiles(deps, spec.name, credentials, pair);
 }
 

@@ -2,21 +2,14 @@ import { X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { createCa, type KeyPair } from '#ground/ca.ts';
+import { hashOf } from '#pool/service-credentials.ts';
+import { ensurePair, namesOf } from '#pool/service-tls.ts';
 import { createFakeKv } from '#test/fake-kv.ts';
 import { adb, gib, host } from '#test/xdb-world.ts';
-import {
-  changeCredentials,
-  hashOf,
-  newCredentials,
-  openCredentials,
-  readCredentials,
-  sealCredentials,
-  withReplication,
-} from '#xdb/credentials.ts';
+import { changeCredentials, newCredentials, openCredentials, readCredentials, sealCredentials, withReplication } from '#xdb/credentials.ts';
 import { readOptions } from '#xdb/options.ts';
 import { difference, memberIds, newSpec, parsePublish, withMember, withoutMember } from '#xdb/spec.ts';
 import { createDbStore, dbKeys } from '#xdb/store.ts';
-import { ensurePair, namesOf } from '#xdb/tls.ts';
 
 const code = (wanted: string, message: RegExp = /./) => expect.objectContaining({ code: wanted, message: expect.stringMatching(message) });
 
@@ -168,7 +161,7 @@ describe('certificates of members', () => {
     let time = new Date('2026-01-01T00:00:00Z');
     const deps = { store, poolKey, ca, now: () => time };
     const published = adb({ publish: [{ hostPort: 13306, port: 3306 }] });
-    const request = { db: 'adb', member: 'adb-1', names: namesOf(published, 'adb-1', host(1)) };
+    const request = { recordKey: dbKeys('adb').tls('adb-1'), member: 'adb-1', names: namesOf(published, 'adb-1', host(1)) };
     expect(request.names).toEqual(['adb-1', 'adb', '10.0.0.1', 'host-1']);
     const first = await ensurePair(deps, request);
     const cert = new X509Certificate(first.cert);

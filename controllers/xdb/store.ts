@@ -1,7 +1,7 @@
 import type { ConsulClient } from '#core/consul/client.ts';
 import { createRecords, type Records, type Stored } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
-import { serviceName } from '#core/names.ts';
+import { findSpec, serviceNames } from '#pool/service-records.ts';
 import { BirthRecord, HandedRecord, SealedRecord, TlsRecord } from '#pool/service-schema.ts';
 import { BackupRecord, KeptBackups } from '#xdb/backup/schema.ts';
 import { DataRecord, DbSpec, DbStatus, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
@@ -72,18 +72,14 @@ export function createDbStore(consul: ConsulClient): DbStore {
     handed: createRecords(consul, HandedRecord),
     backups: createRecords(consul, BackupRecord),
     kept: createRecords(consul, KeptBackups),
-    async spec(name) {
-      const found = serviceName.safeParse(name).success ? await specs.get(dbKeys(name).spec, { consistent: true }) : undefined;
-      if (found !== undefined) return found;
-      const names = await store.names();
-      throw new AppError('not_found', `there is no database ${JSON.stringify(name)}`, {
-        hint: names.length === 0 ? 'db create -d NAME makes one' : `there is ${names.slice(0, 10).join(', ')}; db create -d NAME makes one`,
-      });
-    },
-    async names() {
-      const entries = await consul.kv.list(DB_PREFIX);
-      return entries.flatMap(({ key }) => /^xcaas\/db\/([^/]+)\/spec$/.exec(key)?.[1] ?? []);
-    },
+    spec: (name) =>
+      findSpec(name, {
+        get: () => specs.get(dbKeys(name).spec, { consistent: true }),
+        names: () => store.names(),
+        what: 'database',
+        make: 'db create -d NAME',
+      }),
+    names: () => serviceNames(consul, DB_PREFIX),
     async change(name, change) {
       const { value: before } = await store.spec(name);
       const after = await specs.update(dbKeys(name).spec, (present) => {

@@ -1,10 +1,8 @@
-import { AppError, messageOf } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
 import { serviceName } from '#core/names.ts';
 import { validate } from '#core/validate.ts';
-import { applyChanges } from '#pool/guard.ts';
 import { DEFAULT_NETWORK, refuseUnfitNetwork } from '#pool/networks.ts';
-import { place } from '#pool/placement.ts';
-import { listPlacements } from '#pool/placement-record.ts';
+import { refuseLeftData, refuseNoRoom, writeNew } from '#pool/service-create.ts';
 import { keptSentence } from '#pool/service-destroyed.ts';
 import { refuseTakenName, refuseTakenPorts } from '#pool/services.ts';
 import { newCredentials, sealCredentials } from '#xdb/credentials.ts';
@@ -80,8 +78,11 @@ export async function createDb(deps: DbDeps, request: CreateDbRequest, given?: B
   const begins = { upstream: beginning?.upstream, database: beginning?.database, user: beginning?.user };
   const spec = newSpec({ ...fields, ...begins, imageId, created: now().toISOString() });
   await refuseUnfitNetwork(deps, spec.network);
-  await refuseNoRoom(deps, spec);
-  await refuseLeftData(deps, spec);
+  await refuseNoRoom(
+    deps,
+    memberIds(spec).map((id) => memberToPlace(spec, id)),
+  );
+  await refuseLeftData(deps, spec.name);
   await beginning?.before?.();
   if (!(await write(deps, spec, beginning?.secrets))) return existing((await store.spec(name)).value, draft, request, options);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'created', sentence: `${name} is to be made` });
@@ -96,48 +97,12 @@ async function upstreamAsked(deps: DbDeps, options: DbOptions): Promise<Pick<DbS
   return { upstream: upstreamOf(url, ours) };
 }
 
-/** All records at once, or none: members of a database without credentials, or without the right to make its data, would be stuck. */
 async function write({ store, poolKey }: DbDeps, spec: DbSpec, secrets: Partial<Credentials> = {}): Promise<boolean> {
   const keys = dbKeys(spec.name);
-  const records = {
+  return writeNew(store.consul, {
     [keys.spec]: spec,
     [keys.birth]: newBirth(spec),
     [keys.credentials]: sealCredentials(poolKey, spec.name, { ...newCredentials(spec), ...secrets }, 1),
-  };
-  return applyChanges(
-    store.consul,
-    Object.entries(records).map(([key, value]) => ({ verb: 'cas', key, value: JSON.stringify(value), index: 0 })),
-  );
-}
-
-async function refuseNoRoom(deps: DbDeps, spec: DbSpec): Promise<void> {
-  const [hosts, existing] = await Promise.all([deps.hosts(), listPlacements(deps.store.consul)]);
-  const result = place({ members: memberIds(spec).map((id) => memberToPlace(spec, id)), hosts, existing });
-  if (!result.ok) throw result.refusal;
-}
-
-/** A member is never put where another database of that name left its data; those on hosts that do not answer, the sidecars refuse. */
-async function refuseLeftData(deps: DbDeps, spec: DbSpec): Promise<void> {
-  const living = (await deps.hosts()).filter((host) => host.alive);
-  const pattern = new RegExp(`^${spec.name}-\\d+$`);
-  const found = await Promise.all(
-    living.map(async (host) => {
-      try {
-        const volumes = await deps.agent(host).volumes();
-        return volumes
-          .filter(({ member, volumes: filled }) => pattern.test(member) && filled.length > 0)
-          .map(({ member }) => ({ member, host }));
-      } catch (error) {
-        deps.log.warn({ host: host.spec.name, err: messageOf(error) }, 'an agent does not say which data lie on its host');
-        return [];
-      }
-    }),
-  );
-  const [first] = found.flat();
-  if (first === undefined) return;
-  const where = `/var/lib/xcaas/volumes/${first.member}`;
-  throw new AppError('conflict', `${first.host.spec.name} holds data of an earlier ${first.member}, which would be in the way`, {
-    hint: `choose another name, or, if nobody needs them, remove ${where} on ${first.host.spec.name}`,
   });
 }
 

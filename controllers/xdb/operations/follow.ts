@@ -1,5 +1,6 @@
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
-import { changeCredentials, newPassword, readCredentials } from '#xdb/credentials.ts';
+import { newPassword } from '#pool/service-credentials.ts';
+import { changeCredentials, readCredentials } from '#xdb/credentials.ts';
 import type { UpstreamFacts } from '#xdb/engine/engine.ts';
 import { readDb } from '#xdb/observe.ts';
 import type { Beginning } from '#xdb/operations/create.ts';

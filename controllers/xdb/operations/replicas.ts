@@ -1,10 +1,8 @@
 import { AppError } from '#core/errors.ts';
-import { place } from '#pool/placement.ts';
-import { listPlacements } from '#pool/placement-record.ts';
+import { refuseNoRoom } from '#pool/service-create.ts';
 import { changeCredentials, withReplication } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { expectMember, livingSpec } from '#xdb/operations/living.ts';
-import type { DbSpec } from '#xdb/schema.ts';
 import { memberIds, memberToPlace, withMember, withoutMember } from '#xdb/spec.ts';
 
 /** Each of them fetches the whole binlog from the master. */
@@ -35,7 +33,7 @@ export async function addReplica(deps: DbDeps, name: string, delaySeconds: numbe
     });
   }
   const { id } = withMember(present, 'replica', delaySeconds);
-  await refuseNoRoom(deps, present, id);
+  await refuseNoRoom(deps, [memberToPlace(present, id)]);
   // The password first: a member that exists can log in.
   await changeCredentials(deps, name, (credentials) => withReplication(credentials, [...memberIds(present), id]));
   await deps.store.change(name, (spec) => {
@@ -71,10 +69,4 @@ export async function removeReplica(deps: DbDeps, name: string, member: string |
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'replica_removed', sentence });
   deps.markDirty(name);
   return { member: asked, sentence };
-}
-
-async function refuseNoRoom(deps: DbDeps, spec: DbSpec, id: string): Promise<void> {
-  const [hosts, existing] = await Promise.all([deps.hosts(), listPlacements(deps.store.consul)]);
-  const result = place({ members: [memberToPlace(spec, id)], hosts, existing });
-  if (!result.ok) throw result.refusal;
 }

@@ -1,15 +1,13 @@
-import type { Stored } from '#core/consul/records.ts';
+import type { Records, Stored } from '#core/consul/records.ts';
 import { issuePair, type KeyPair, needsRenewal } from '#ground/ca.ts';
 import { open, seal } from '#ground/seal.ts';
 import type { Host } from '#pool/host.ts';
 import type { TlsRecord } from '#pool/service-schema.ts';
-import type { DbSpec } from '#xdb/schema.ts';
-import { type DbStore, dbKeys } from '#xdb/store.ts';
 
 /** Certificates of members: made by the controller with the pool's CA, kept sealed, so that a member is not given another one at every turn. */
 
 export interface TlsDeps {
-  store: Pick<DbStore, 'tls'>;
+  store: { tls: Pick<Records<TlsRecord>, 'get' | 'update'> };
   poolKey: Buffer;
   ca: KeyPair;
   now(): Date;
@@ -18,8 +16,8 @@ export interface TlsDeps {
 /** Days; a third of it before the end it is renewed. */
 const MEMBER_DAYS = 90;
 
-/** What a member's certificate is good for: its name, the database's, and the addresses of its host where ports are published. */
-export function namesOf(spec: Pick<DbSpec, 'name' | 'publish'>, member: string, host: Host | undefined): string[] {
+/** What a member's certificate is good for: its name, the service's, and the addresses of its host where ports are published. */
+export function namesOf(spec: { name: string; publish: readonly unknown[] }, member: string, host: Host | undefined): string[] {
   const published = spec.publish.length > 0 && host !== undefined ? [host.spec.address, host.spec.name] : [];
   return [...new Set([member, spec.name, ...published])];
 }
@@ -31,22 +29,21 @@ export function namesOf(spec: Pick<DbSpec, 'name' | 'publish'>, member: string, 
  */
 export function goodPair(
   { poolKey, ca, now }: Omit<TlsDeps, 'store'>,
-  { db, member, names }: { db: string; member: string; names: readonly string[] },
+  { recordKey, names }: { recordKey: string; names: readonly string[] },
   record: Stored<TlsRecord> | undefined,
 ): KeyPair | undefined {
   if (record === undefined || JSON.stringify(record.value.names) !== JSON.stringify(names)) return undefined;
-  const { ca: issuer, cert, key } = JSON.parse(open(poolKey, dbKeys(db).tls(member), record.value.sealed)) as KeyPair & { ca: string };
+  const { ca: issuer, cert, key } = JSON.parse(open(poolKey, recordKey, record.value.sealed)) as KeyPair & { ca: string };
   return issuer === ca.cert && !needsRenewal(cert, now()) ? { cert, key } : undefined;
 }
 
 /** The certificate that is kept, or a new one in its place. */
 export async function ensurePair(
   deps: TlsDeps,
-  { db, member, names }: { db: string; member: string; names: readonly string[] },
+  { recordKey, member, names }: { recordKey: string; member: string; names: readonly string[] },
 ): Promise<KeyPair> {
-  const recordKey = dbKeys(db).tls(member);
   const present = await deps.store.tls.get(recordKey, { consistent: true });
-  const good = goodPair(deps, { db, member, names }, present);
+  const good = goodPair(deps, { recordKey, names }, present);
   if (good !== undefined) return good;
   const isAddress = (name: string) => /^[\d.]+$|:/.test(name);
   const pair = await issuePair({
