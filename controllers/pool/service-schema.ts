@@ -48,3 +48,20 @@ export type TlsRecord = z.infer<typeof TlsRecord>;
 /** `…/handed`: written by the controller: which secrets each member was last given, by their hash, and on which host. */
 export const HandedRecord = z.object({ v: z.literal(1), members: z.record(z.string(), z.object({ host: z.string(), hash: z.string() })) });
 export type HandedRecord = z.infer<typeof HandedRecord>;
+
+export const StatusWord = z.enum(['READY', 'DEGRADED', 'DOWN', 'PENDING', 'FAILED', 'PAUSED']);
+
+/** Fields of each `…/status`, which the controller writes, to be spread into its own. */
+export const serviceStatus = {
+  v: z.literal(1),
+  status: StatusWord,
+  sentence: z.string(),
+  code: z.string().optional(),
+  next: z.array(z.string()),
+  specIndex: z.number().int(),
+  time: z.string(),
+  /** When it was first as it was asked for; until then it is being made. */
+  firstReady: z.string().optional(),
+  /** Members that had yet to get the last change then. */
+  changing: z.array(z.string()).optional(),
+};

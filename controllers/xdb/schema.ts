@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { BackupPlan, backupSecrets } from '#backup/schema.ts';
 import { name, port, serviceName } from '#core/names.ts';
-import { serviceSpec } from '#pool/service-schema.ts';
+import { serviceSpec, serviceStatus } from '#pool/service-schema.ts';
 
 /** Records of a database under `xcaas/db/<name>/…`. Who writes which: controllers/xdb/README.md. */
 
@@ -141,23 +141,11 @@ export const MemberStatus = z.object({
 });
 export type MemberStatus = z.infer<typeof MemberStatus>;
 
-export const StatusWord = z.enum(['READY', 'DEGRADED', 'DOWN', 'PENDING', 'FAILED', 'PAUSED']);
-
 /** `xcaas/db/<name>/status`: written by the controller only. */
 export const DbStatus = z.object({
-  v: z.literal(1),
-  status: StatusWord,
-  sentence: z.string(),
-  code: z.string().optional(),
-  next: z.array(z.string()),
-  specIndex: z.number().int(),
-  time: z.string(),
-  /** When it was first as it was asked for; until then it is being made. */
-  firstReady: z.string().optional(),
+  ...serviceStatus,
   /** What the record said when the controller looked last: a change of it is an event. */
   seen: z.object({ epoch: z.number().int(), leader: z.string(), sync: z.string().nullable() }).optional(),
-  /** Members that had yet to get the last change then. */
-  changing: z.array(z.string()).optional(),
   /** What had become of each backup by then, by its id. */
   backups: z.record(z.string(), z.string()).optional(),
 });
