@@ -54,7 +54,11 @@ describe('members as Sentinels', () => {
       expect(await ask(member, 'SENTINEL', 'masters')).toEqual(
         expect.arrayContaining(['name', lab.cache, 'ip', address, 'num-slaves', '2']),
       );
-      expect((await ask(member, 'SENTINEL', 'replicas', lab.cache)).filter((line) => line === 'slave')).toHaveLength(4);
+      // By its flags and by what it reports: once each member has heard that it follows.
+      await eventually('both replicas are seen to be well', async () => {
+        const said = await ask(member, 'SENTINEL', 'replicas', lab.cache);
+        return said.filter((line) => line === 'slave').length === 4 || said.join(' ');
+      });
       expect((await ask(member, 'SENTINEL', 'sentinels', lab.cache)).filter((line) => line === 'sentinel')).toHaveLength(2);
       expect(await ask(member, 'SENTINEL', 'sentinels', 'another')).toEqual(['ERR No such master with that name']);
       expect(await ask(member, 'PING')).toEqual(['PONG']);
