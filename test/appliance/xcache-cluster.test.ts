@@ -3,8 +3,9 @@ import { waitFor } from '#core/sleep.ts';
 import { run } from '#core/spawn.ts';
 import { memberImage } from '#test/xcache-lab.ts';
 import { parseNodes } from '#xcache/cluster/nodes.ts';
-import { type ClusterMember, type ClusterStep, planCluster, type SeenMember } from '#xcache/cluster/plan.ts';
+import { planCluster } from '#xcache/cluster/plan.ts';
 import { countOf } from '#xcache/cluster/slots.ts';
+import type { ClusterMember, ClusterStep, SeenMember } from '#xcache/cluster/world.ts';
 
 /** The plan of a cluster with the real engine: all members in one container, each on a port of its own, which stands for its address. */
 const container = `xcaas-test-xcache-cluster-${process.pid}`;

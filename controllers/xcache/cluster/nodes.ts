@@ -1,5 +1,12 @@
 import type { SlotRange } from './slots.ts';
 
+/** A slot that is half moved in the older way (CLUSTER SETSLOT): the node that it goes to, or comes from. */
+export interface OpenSlot {
+  slot: number;
+  way: 'to' | 'from';
+  node: string;
+}
+
 /** One line of CLUSTER NODES: a node as another one sees it. */
 export interface NodeLine {
   id: string;
@@ -13,26 +20,26 @@ export interface NodeLine {
   failed: boolean;
   linkUp: boolean;
   slots: SlotRange[];
-  /** Half-moved slots of the older way (SETSLOT … MIGRATING or IMPORTING). */
-  open: number[];
+  open: OpenSlot[];
 }
 
-/** `<id> <ip:port@bus[,hostname]> <flags> <master> <ping> <pong> <epoch> <link> <slot> …` */
+/** `<id> <ip:port@bus[,hostname]> <flags> <master> <ping> <pong> <epoch> <link> <slot> …`. Nodes in their handshake are left out: they have no names of their own yet. */
 export function parseNodes(text: string): NodeLine[] {
   return text.split(/\r?\n/).flatMap((line) => {
     const [id, where = '', flagText = '', master = '-', , , , link, ...slots] = line.trim().split(' ');
-    if (id === undefined || id === '' || flagText === '') return [];
+    if (id === undefined || id === '' || id === 'vars' || flagText === '') return [];
     const flags = flagText.split(',');
+    if (flags.includes('handshake')) return [];
     const place = /^(.*):(\d+)@\d+/.exec(where);
     return [
       {
         ...{ id, address: place?.[1] ?? '', port: Number(place?.[2] ?? 0), myself: flags.includes('myself') },
         role: flags.includes('slave') ? ('replica' as const) : ('master' as const),
         master: master === '-' ? undefined : master,
-        failed: flags.some((flag) => ['fail', 'fail?', 'noaddr', 'handshake'].includes(flag)),
+        failed: flags.some((flag) => ['fail', 'fail?', 'noaddr'].includes(flag)),
         linkUp: flags.includes('myself') || link === 'connected',
         slots: slots.flatMap(rangeOf),
-        open: slots.flatMap((slot) => /^\[(\d+)-[<>]-/.exec(slot)?.[1] ?? []).map(Number),
+        open: slots.flatMap(openOf),
       },
     ];
   });
@@ -42,4 +49,10 @@ function rangeOf(text: string): SlotRange[] {
   const match = /^(\d+)(?:-(\d+))?$/.exec(text);
   if (match === null) return [];
   return [{ first: Number(match[1]), last: Number(match[2] ?? match[1]) }];
+}
+
+function openOf(text: string): OpenSlot[] {
+  const [, slot, way, node] = /^\[(\d+)-([<>])-(\w+)\]$/.exec(text) ?? [];
+  if (slot === undefined || node === undefined) return [];
+  return [{ slot: Number(slot), way: way === '>' ? 'to' : 'from', node }];
 }

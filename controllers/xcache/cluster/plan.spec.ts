@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type NodeLine, parseNodes } from './nodes.ts';
-import { type ClusterMember, type ClusterWorld, planCluster, type SeenMember } from './plan.ts';
+import { planCluster } from './plan.ts';
 import { evenShares } from './slots.ts';
+import type { ClusterMember, ClusterWorld, SeenMember } from './world.ts';
 
 const MEMBERS: ClusterMember[] = [
   ['a', 0, 'g1'],
@@ -67,7 +68,7 @@ describe('lines of CLUSTER NODES', () => {
           master: undefined,
           failed: false,
           linkUp: true,
-          open: [5461],
+          open: [{ slot: 5461, way: 'to', node: 'bbb' }],
         },
         slots: [
           { first: 0, last: 5460 },

@@ -17,6 +17,18 @@ export function countOf(ranges: readonly SlotRange[]): number {
   return ranges.reduce((total, { first, last }) => total + last - first + 1, 0);
 }
 
+export function contains({ first, last }: SlotRange, slot: number): boolean {
+  return first <= slot && slot <= last;
+}
+
+/** What of these ranges lies in `share`. */
+export function common(share: SlotRange, ranges: readonly SlotRange[]): SlotRange[] {
+  return ranges.flatMap(({ first, last }) => {
+    const both = { first: Math.max(first, share.first), last: Math.min(last, share.last) };
+    return both.first <= both.last ? [both] : [];
+  });
+}
+
 /** Even shares, in the order of the masters: the first of them get one slot more where it does not come out even. */
 export function evenShares(masters: readonly string[]): Map<string, SlotRange[]> {
   const shares = new Map<string, SlotRange[]>();
