@@ -22,3 +22,13 @@ export function dataBytes(spec: { memoryBytes: number; persistence: 'none' | 'rd
 export function backlogBytes(spec: { memoryBytes: number }): number {
   return Math.max(4 * MIB, Math.min(64 * MIB, Math.floor(spec.memoryBytes / 32)));
 }
+
+/** What may wait to be sent to one replica: beyond it the replica is cut off and begins again. Half of it for a minute is too much as well. */
+export function replicaBufferBytes(spec: { memoryBytes: number }): number {
+  return Math.max(2 * backlogBytes(spec), Math.floor(spec.memoryBytes / 8));
+}
+
+/** The same to one subscriber, who is cut off beyond it. */
+export function subscriberBufferBytes(spec: { memoryBytes: number }): number {
+  return Math.max(8 * MIB, Math.min(32 * MIB, Math.floor(spec.memoryBytes / 32)));
+}

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { engineFiles } from './files.ts';
+import type { CacheCredentials } from '#xcache/schema.ts';
+import { type EngineFilesOptions, engineFiles } from './files.ts';
 import { FENCED, parseInfo } from './info.ts';
 
 const MASTER = [
@@ -51,11 +52,21 @@ describe('what an engine says of itself', () => {
 });
 
 describe('the files of an engine', () => {
-  const files = (users: Record<string, string[]>, replication = 'rp') =>
+  const files = (
+    users: Record<string, string[]>,
+    replication = 'rp',
+    spec: Partial<EngineFilesOptions['spec']> = {},
+    more: Partial<CacheCredentials> = {},
+  ) =>
     engineFiles({
-      spec: { memoryBytes: 2 ** 30, persistence: 'aof', policy: 'noeviction' },
-      credentials: { agent: 'agent-password', replication, users },
-      ...{ address: '10.0.0.2', port: 6378, paths: { data: '/d', acl: '/a', socket: '/s' } },
+      spec: { mode: 'replicated', memoryBytes: 2 ** 30, persistence: 'aof', policy: 'noeviction', tls: false, parameters: {}, ...spec },
+      appendOnly: true,
+      credentials: { agent: 'agent-password', replication, users, ...more },
+      ...{
+        address: '10.0.0.2',
+        port: 6378,
+        paths: { data: '/d', acl: '/a', socket: '/s', tls: { ca: '/ca', certificate: '/cert', privateKey: '/key' } },
+      },
     });
 
   it('let it begin refusing writes, and hold no password in clear but the one that it must send', () => {

@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
 import { AppError } from '#core/errors.ts';
-import { backlogBytes, dataBytes } from '#xcache/memory.ts';
+import { backlogBytes, dataBytes, replicaBufferBytes, subscriberBufferBytes } from '#xcache/memory.ts';
+import { engineSettings } from '#xcache/parameters.ts';
 import type { CacheCredentials, CacheSpec } from '#xcache/schema.ts';
+import { accounts } from './accounts.ts';
 import { FENCED } from './info.ts';
-import { AGENT_USER, REPLICATION_USER } from './session.ts';
+import { REPLICATION_USER } from './session.ts';
 
-/** Pure: the two files that an engine is started with. */
+/** Pure: the two files that an engine is started with, and what of them a running one takes. */
 
 export interface EngineFiles {
   /** `valkey.conf`: it holds a password. */
@@ -15,20 +16,26 @@ export interface EngineFiles {
 }
 
 export interface EngineFilesOptions {
-  spec: Pick<CacheSpec, 'memoryBytes' | 'persistence' | 'policy'>;
+  spec: Pick<CacheSpec, 'mode' | 'memoryBytes' | 'persistence' | 'policy' | 'tls' | 'parameters'>;
   credentials: CacheCredentials;
   address: string;
   port: number;
-  paths: { data: string; acl: string; socket: string };
+  paths: { data: string; acl: string; socket: string; tls: { ca: string; certificate: string; privateKey: string } };
+  /** It begins with the append-only file that is there, whatever is to be kept later: else what only that file holds would be lost. */
+  appendOnly: boolean;
 }
 
 /** Seconds of silence after which a replica is no good one (`min-replicas-max-lag`). The engine counts whole seconds, and looks once a second. */
 export const MAX_LAG_SECONDS = 2;
 
+/** When snapshots are made, with persistence `rdb`. */
+export const SAVES = '3600 1 300 100 60 10000';
+
 /** It starts refusing writes, whoever it was before: the record says later whether it takes any. */
-export function engineFiles({ spec, credentials, address, port, paths }: EngineFilesOptions): EngineFiles {
+export function engineFiles(options: EngineFilesOptions): EngineFiles {
+  const { spec, credentials, port, paths, appendOnly } = options;
   const lines: [string, string | number][] = [
-    ['port', port],
+    ...(spec.tls ? tlsLines(options) : ([['port', port]] as [string, number][])),
     ['bind', '*'],
     ['protected-mode', 'no'],
     ['unixsocket', paths.socket],
@@ -39,51 +46,60 @@ export function engineFiles({ spec, credentials, address, port, paths }: EngineF
     ['aclfile', paths.acl],
     ['min-replicas-to-write', FENCED],
     ['min-replicas-max-lag', MAX_LAG_SECONDS],
-    ['maxmemory', dataBytes(spec)],
-    ['maxmemory-policy', spec.policy],
-    ['repl-backlog-size', backlogBytes(spec)],
     ['repl-ping-replica-period', 1],
     ['repl-timeout', 10],
     ['repl-diskless-sync', 'yes'],
     ['repl-diskless-sync-delay', 0],
-    ['replica-announce-ip', address],
+    // Only where nothing is to be on disk: what a copy left there would come back, however old, with the next start.
+    ['rdb-del-sync-files', 'yes'],
     ['replica-announce-port', port],
     ['masteruser', REPLICATION_USER],
-    ['masterauth', credentials.replication],
     // Flows that a load balancer of the network would forget while they are idle.
     ['tcp-keepalive', 60],
-    ['latency-monitor-threshold', 100],
-    ['appendonly', spec.persistence === 'aof' ? 'yes' : 'no'],
+    // An engine that says nothing for two seconds is taken for dead.
+    ['lazyfree-lazy-user-flush', 'yes'],
+    ['appendonly', appendOnly ? 'yes' : 'no'],
     ['appendfsync', 'everysec'],
+    ...engineSettings(spec, 'start'),
+    ...liveSettings(options),
   ];
-  const saves = spec.persistence === 'rdb' ? ['save 3600 1', 'save 300 100', 'save 60 10000'] : ['save ""'];
-  return { config: [...lines.map(([key, value]) => `${key} ${quoted(value)}`), ...saves, ''].join('\n'), acl: accounts(credentials) };
+  const saves = spec.persistence === 'rdb' ? `save ${SAVES}` : 'save ""';
+  return { config: [...lines.map(([key, value]) => `${key} ${quoted(value)}`), saves, ''].join('\n'), acl: accounts(credentials) };
 }
 
-/** A user may do everything with data, and nothing with the engine. */
-const USER_RULES =
-  '~* &* +@all -@admin -@dangerous +info +role +keys +sort +sort_ro +flushdb +flushall +slowlog|get +slowlog|len +client|list +client|kill';
-
-function accounts({ agent, replication, users }: CacheCredentials): string {
-  const named = Object.entries(users).map(([name, passwords]) => `user ${word(name)} on ${passwords.map(hashed).join(' ')} ${USER_RULES}`);
-  // Clients that know a password only speak as the account `default`.
-  const all = Object.values(users).flat().map(hashed);
+function tlsLines({ spec, port, paths: { tls } }: EngineFilesOptions): [string, string | number][] {
   return [
-    `user default ${all.length === 0 ? 'off' : `on ${[...new Set(all)].join(' ')} ${USER_RULES}`}`,
-    `user ${AGENT_USER} on ${hashed(agent)} ~* &* +@all`,
-    `user ${REPLICATION_USER} on ${hashed(replication)} +psync +replconf +ping`,
-    ...named,
-    '',
-  ].join('\n');
+    ['port', 0],
+    ['tls-port', port],
+    ['tls-cert-file', tls.certificate],
+    ['tls-key-file', tls.privateKey],
+    ['tls-ca-cert-file', tls.ca],
+    // Clients have passwords, not certificates.
+    ['tls-auth-clients', 'no'],
+    ['tls-replication', 'yes'],
+    ...(spec.mode === 'cluster' ? ([['tls-cluster', 'yes']] as [string, string][]) : []),
+  ];
 }
 
-function hashed(password: string): string {
-  return `#${createHash('sha256').update(password).digest('hex')}`;
-}
-
-function word(name: string): string {
-  if (!/^[a-z][a-z0-9_-]*$/.test(name)) throw new AppError('internal', `${JSON.stringify(name)} cannot be the name of an account`);
-  return name;
+/** What may change while an engine runs, and is set in it without a restart. */
+export function liveSettings({
+  spec,
+  credentials,
+  address,
+}: Pick<EngineFilesOptions, 'spec' | 'credentials' | 'address'>): [string, string | number][] {
+  const [replica, subscriber] = [replicaBufferBytes(spec), subscriberBufferBytes(spec)];
+  return [
+    ['maxmemory', dataBytes(spec)],
+    ['maxmemory-policy', spec.policy],
+    ['repl-backlog-size', backlogBytes(spec)],
+    [
+      'client-output-buffer-limit',
+      `replica ${replica} ${Math.floor(replica / 2)} 60 pubsub ${subscriber} ${Math.floor(subscriber / 2)} 60`,
+    ],
+    ['masterauth', credentials.replication],
+    ['replica-announce-ip', address],
+    ...engineSettings(spec, 'live'),
+  ];
 }
 
 /** @throws AppError `internal` for what could end a line or a string */

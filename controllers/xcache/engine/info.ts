@@ -43,13 +43,19 @@ const COUNTERS = [
   'sync_partial_err',
 ] as const;
 
-/** Pure. @param text of INFO, several sections @param minReplicas of CONFIG GET */
-export function parseInfo(text: string, minReplicas: number): EngineFacts {
+/** Pure. @param text of INFO */
+export function infoFields(text: string): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
     const colon = line.indexOf(':');
     if (colon > 0 && !line.startsWith('#')) fields.set(line.slice(0, colon), line.slice(colon + 1));
   }
+  return fields;
+}
+
+/** Pure. @param text of INFO, several sections @param minReplicas of CONFIG GET */
+export function parseInfo(text: string, minReplicas: number): EngineFacts {
+  const fields = infoFields(text);
   const number = (name: string) => Number(fields.get(name) ?? 0);
   const isReplica = fields.get('role') === 'slave';
   return {

@@ -17,6 +17,8 @@ export interface SessionOptions {
   user: string;
   password: string;
   timeoutMs: number;
+  /** By TCP: the authority, and the name that the engine's certificate is for. */
+  tls?: { ca: string; servername: string } | undefined;
 }
 
 /** Account of the sidecars at every engine of a cache. */
@@ -26,9 +28,10 @@ export const REPLICATION_USER = '_repl';
 const SECTIONS = ['server', 'clients', 'memory', 'persistence', 'stats', 'replication', 'keyspace'] as const;
 
 /** @throws AppError `unavailable` */
-export async function connectEngine({ at, user, password, timeoutMs }: SessionOptions): Promise<EngineSession> {
+export async function connectEngine({ at, user, password, timeoutMs, tls }: SessionOptions): Promise<EngineSession> {
   const client = new Redis({
     ...at,
+    ...(tls === undefined || 'path' in at ? {} : { tls }),
     ...{ username: user, password, protocol: 2, lazyConnect: true, enableOfflineQueue: false, enableReadyCheck: false },
     ...{ maxRetriesPerRequest: 0, retryStrategy: () => null, autoResendUnfulfilledCommands: false },
     ...{ connectTimeout: timeoutMs, disableClientInfo: true },

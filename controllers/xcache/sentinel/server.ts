@@ -1,4 +1,5 @@
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { answer, messages, type SentinelClient, type SentinelDeps, type SentinelView } from './commands.ts';
@@ -19,22 +20,26 @@ export interface SentinelServerOptions extends Omit<SentinelDeps, 'clientId' | '
   port: number;
   /** Undefined while nothing is known yet: clients then try another one. */
   view(): SentinelView | undefined;
+  /** Certificate and key, where it speaks TLS: read from time to time. */
+  tls?: (() => Promise<Pick<TlsOptions, 'cert' | 'key'>>) | undefined;
   log: Logger;
 }
 
 const MAX_CLIENTS = 2000;
 const TELL_LATER_MS = 2000;
 /** A subscriber that does not read what it asked for is no use. */
+/** Between two looks at the certificate, in milliseconds. */
+const CERTIFICATE_MS = 60_000;
 const MAX_UNSENT = 1 << 20;
 
 /** The Sentinel protocol on one port, from the record that the sidecar knows. @returns it, listening or trying to */
-export function serveSentinel({ port, view, log, ...deps }: SentinelServerOptions): SentinelServer {
+export function serveSentinel({ port, view, tls, log, ...deps }: SentinelServerOptions): SentinelServer {
   const clients = new Map<SentinelClient, { socket: Socket; id: number }>();
   let lastId = 0;
   let told: SentinelView['master'];
   const timers = new Set<NodeJS.Timeout>();
 
-  const server = createServer((socket) => {
+  const serve = (socket: Socket) => {
     const known = view();
     if (known === undefined || clients.size >= MAX_CLIENTS) return void socket.destroy();
     const client: SentinelClient = { protocol: 2, name: '', channels: new Set(), patterns: new Set() };
@@ -56,7 +61,8 @@ export function serveSentinel({ port, view, log, ...deps }: SentinelServerOption
         socket.end(encode({ error: `ERR Protocol error: ${messageOf(error)}` }, 2));
       }
     });
-  });
+  };
+  const server = tls === undefined ? createServer(serve) : secured(serve, tls, log);
   server.on('error', (error) => log.error({ err: messageOf(error), port }, 'the Sentinel protocol cannot be served'));
   server.listen(port);
 
@@ -92,4 +98,26 @@ export function serveSentinel({ port, view, log, ...deps }: SentinelServerOption
       for (const { socket } of clients.values()) socket.destroy();
     },
   };
+}
+
+/** Who comes before there is a certificate is refused, and comes again. */
+function secured(serve: (socket: Socket) => void, files: () => Promise<Pick<TlsOptions, 'cert' | 'key'>>, log: Logger): Server {
+  const server = createTlsServer({}, serve);
+  let complaint = '';
+  const refresh = async () => {
+    try {
+      const { cert, key } = await files();
+      server.setSecureContext({ cert, key });
+      complaint = '';
+    } catch (error) {
+      const text = messageOf(error);
+      if (text !== complaint) log.warn({ err: text }, 'the certificate of the Sentinel protocol cannot be read');
+      complaint = text;
+    }
+  };
+  void refresh();
+  const timer = setInterval(() => void refresh(), CERTIFICATE_MS);
+  timer.unref();
+  server.on('close', () => clearInterval(timer));
+  return server;
 }

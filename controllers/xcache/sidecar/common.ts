@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { AppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
@@ -96,10 +96,12 @@ export async function openCommon(deps: SidecarDeps, dirty: () => void): Promise<
   let last: CacheMemberStatus | undefined;
   const sentences: string[] = [];
   const supervisor = deps.connectSupervisor(dirty);
-  const connect: Common['connect'] = (at, timeoutMs = ENGINE_TIMEOUT_MS) => {
+  const connect: Common['connect'] = async (at, timeoutMs = ENGINE_TIMEOUT_MS) => {
     const password = credentials.current()?.agent;
     if (password === undefined) throw new AppError('unavailable', 'the credentials of this cache are not known yet');
-    return connectEngine({ at, user: AGENT_USER, password, timeoutMs });
+    // Every member's certificate is for the cache's name as well.
+    const tls = config.tls && 'host' in at ? { ca: await readFile(paths.tls.ca, 'utf8'), servername: cache } : undefined;
+    return connectEngine({ at, user: AGENT_USER, password, timeoutMs, tls });
   };
   const link = createEngineLink(async () => connect({ path: paths.engineSocket }), log);
   const session = keepSession<CacheMemberStatus>({

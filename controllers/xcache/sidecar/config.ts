@@ -8,6 +8,8 @@ const SidecarEnv = z.object({
   XCAAS_NAME: serviceName,
   XCAAS_MEMBER: name,
   XCAAS_NODE: z.string().min(1).max(256),
+  /** `on`: every port of the members of this cache speaks TLS, as its specification says for good. */
+  XCAAS_TLS: z.enum(['on', 'off']).default('off'),
   /** Fault group of that host: masters of a cluster are kept apart by it. */
   XCAAS_GROUP: z.string().max(256).optional(),
   /** Guards of the protocol that a test switches off, to prove that its checker finds what they prevent. */
@@ -17,7 +19,7 @@ const SidecarEnv = z.object({
 /** Ports of a cluster's member: its clients follow the addresses that engines announce, so they speak to the engine itself, and nothing else listens there. */
 export const CLUSTER_PORTS = { engine: 6379, bus: 16_379 } as const;
 /** Ports of another cache's member on the cache's network. */
-export const XCACHE_PORTS = { master: 6379, slave: 6380, engine: 6378, sentinel: 26379 } as const;
+export const XCACHE_PORTS = { master: 6379, slave: 6380, engine: 6378, peer: 6377, sentinel: 26379 } as const;
 
 /** @param root prefix of all paths; empty in the image (images/xcache/README.md) */
 export function sidecarPaths(root = '') {
@@ -29,9 +31,11 @@ export function sidecarPaths(root = '') {
     consulToken: join(secrets, 'consul_token'),
     agentSocket: join(root, '/run/agent/agent.sock'),
     credentials: join(secrets, 'credentials.json'),
+    tls: { ca: join(secrets, 'ca.pem'), certificate: join(secrets, 'server.pem'), privateKey: join(secrets, 'server.key') },
     admin: join(root, '/run/member/admin.sock'),
     state,
     data: join(state, 'db'),
+    backup: join(root, '/var/lib/xcache-backup'),
     memory: join(state, 'xcache.json'),
     lock: join(state, 'lock'),
     endpoint: join(state, 'endpoint.json'),
@@ -52,6 +56,7 @@ export interface SidecarConfig {
   /** Fault group; the host itself where none was said. */
   group: string;
   paths: SidecarPaths;
+  tls: boolean;
   testGuards: string;
 }
 
@@ -59,5 +64,5 @@ export interface SidecarConfig {
 export function readConfig(env: NodeJS.ProcessEnv, root = ''): SidecarConfig {
   const read = validate(SidecarEnv, env, 'the environment of the sidecar');
   const { XCAAS_NAME: cache, XCAAS_MEMBER: member, XCAAS_NODE: node, XCAAS_TEST_GUARDS: testGuards } = read;
-  return { cache, member, node, group: read.XCAAS_GROUP ?? node, paths: sidecarPaths(root), testGuards };
+  return { cache, member, node, group: read.XCAAS_GROUP ?? node, paths: sidecarPaths(root), tls: read.XCAAS_TLS === 'on', testGuards };
 }

@@ -14,6 +14,7 @@ import type { CacheCredentials } from '#xcache/schema.ts';
 import { MoveOrder } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import { type SidecarConfig, XCACHE_PORTS } from './config.ts';
+import { beginsAppendOnly, diskForm } from './disk-form.ts';
 import type { EngineLink } from './engine-link.ts';
 import type { RecordsView } from './records.ts';
 import type { LeadWriter } from './writer.ts';
@@ -122,7 +123,8 @@ async function start(
   const spec = view.spec.value;
   const files = engineFiles({
     ...{ spec, credentials: secrets, address: address(), port: XCACHE_PORTS.engine },
-    paths: { data: paths.data, acl: paths.engineAcl, socket: paths.engineSocket },
+    appendOnly: beginsAppendOnly(spec.persistence, await diskForm(paths.data)),
+    paths: { data: paths.data, acl: paths.engineAcl, socket: paths.engineSocket, tls: paths.tls },
   });
   // Made anew with each start, in a folder of the container's own memory: nothing has to survive.
   await writeFile(paths.engineConfig, files.config, { mode: 0o600 });

@@ -1,10 +1,13 @@
 import { messageOf } from '#core/errors.ts';
 import { startEndpoint } from '#member/endpoint.ts';
 import { createSecondView } from '#member/second-view.ts';
+import { readTls } from '#member/tls-files.ts';
 import { watchLeader } from '#member/watch-leader.ts';
+import { defaultPasswords } from '#xcache/engine/accounts.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { decide, doubtOf } from '#xcache/protocol/decide.ts';
 import { BUDGETS, type Local, type Step } from '#xcache/protocol/types.ts';
+import type { CacheCredentials } from '#xcache/schema.ts';
 import { serveSentinel } from '#xcache/sentinel/server.ts';
 import { createAddresses } from './addresses.ts';
 import { type Common, type ModeLoop, PET_MS } from './common.ts';
@@ -88,10 +91,11 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     version: '7.2.4',
     view: () => (view === undefined ? undefined : sentinelView(view, (id) => (id === member ? common.address() : addresses.of(id)))),
     authenticate(user, password) {
-      const users = credentials.current()?.users ?? {};
-      const passwords = user === 'default' ? Object.values(users).flat() : (users[user] ?? []);
+      const secrets: Pick<CacheCredentials, 'users' | 'access'> = credentials.current() ?? { users: {} };
+      const passwords = user === 'default' ? defaultPasswords(secrets) : (secrets.users[user] ?? []);
       return passwords.includes(password);
     },
+    tls: config.tls ? () => readTls(paths.tls) : undefined,
     log,
   });
 

@@ -1,11 +1,12 @@
 import { messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
-import { engineFiles } from '#xcache/engine/files.ts';
+import { accounts } from '#xcache/engine/accounts.ts';
+import { liveSettings } from '#xcache/engine/files.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
-import { backlogBytes, dataBytes } from '#xcache/memory.ts';
 import type { CacheCredentials, CacheSpec } from '#xcache/schema.ts';
-import { type SidecarPaths, XCACHE_PORTS } from './config.ts';
+import type { SidecarPaths } from './config.ts';
+import { keepPersistence } from './persistence.ts';
 
 export interface WantedSettings {
   /** Of the engine's process: what was set in one is not set in the next. */
@@ -15,49 +16,63 @@ export interface WantedSettings {
   address: string;
 }
 
-/** What may change while an engine runs, and is set in it without a restart: sizes, eviction, accounts and their passwords, its own address. */
+/**
+ * What may change while an engine runs, and is set in it without a restart: sizes, eviction, parameters, accounts and their passwords, certificates, what is kept on disk, its own
+ * address.
+ */
 export interface SettingsKeeper {
   keep(session: EngineSession, wanted: WantedSettings): Promise<void>;
+  /** What the engine that runs has by now. */
+  inForce(): { run: string; serial: number | undefined; parameters: Readonly<Record<string, string>>; persistence: string } | undefined;
+  /** Why the last attempt failed; empty when it did not. */
+  complaint(): string;
 }
 
 export function keepSettings(paths: SidecarPaths, log: Logger): SettingsKeeper {
+  const persistence = keepPersistence(paths.data);
   let applied = '';
+  /** Of the process and the persistence that nothing is left to be done for. */
+  let kept = '';
+  let force: ReturnType<SettingsKeeper['inForce']>;
   let complaint = '';
 
   async function apply(session: EngineSession, { spec, credentials, address }: WantedSettings): Promise<void> {
-    const files = engineFiles({
-      ...{ spec, credentials, address, port: XCACHE_PORTS.engine },
-      paths: { data: paths.data, acl: paths.engineAcl, socket: paths.engineSocket },
-    });
-    if ((await readIfThere(paths.engineAcl)) !== files.acl) {
-      await writeFileAtomic(paths.engineAcl, files.acl);
+    const wanted = accounts(credentials);
+    if ((await readIfThere(paths.engineAcl)) !== wanted) {
+      await writeFileAtomic(paths.engineAcl, wanted);
       // Clients of accounts that are as they were stay connected.
       await session.call('ACL', 'LOAD');
       log.info('accounts were changed');
     }
-    await session.call(
-      ...([
-        'CONFIG',
-        'SET',
-        'maxmemory',
-        dataBytes(spec),
-        'maxmemory-policy',
-        spec.policy,
-        'repl-backlog-size',
-        backlogBytes(spec),
-      ] as const),
-      ...['masterauth', credentials.replication, 'replica-announce-ip', address],
-    );
+    await session.call('CONFIG', 'SET', ...liveSettings({ spec, credentials, address }).flat());
+    const { ca, certificate, privateKey } = paths.tls;
+    // The same names: it reads the files anew.
+    if (spec.tls) await session.call('CONFIG', 'SET', 'tls-cert-file', certificate, 'tls-key-file', privateKey, 'tls-ca-cert-file', ca);
+  }
+
+  async function keep(session: EngineSession, wanted: WantedSettings): Promise<void> {
+    const { run, spec, credentials, address } = wanted;
+    const { memoryBytes, policy, parameters } = spec;
+    const certificate = spec.tls ? await readIfThere(paths.tls.certificate) : undefined;
+    const what = JSON.stringify([run, memoryBytes, policy, spec.persistence, parameters, credentials, address, certificate]);
+    if (what !== applied) {
+      await apply(session, wanted);
+      applied = what;
+      force = { run, serial: credentials.serial, parameters, persistence: force?.run === run ? force.persistence : '' };
+    }
+    if (kept === `${run} ${spec.persistence}`) return;
+    if (!(await persistence.step(session, run, spec.persistence))) return;
+    kept = `${run} ${spec.persistence}`;
+    force = { ...{ run, serial: credentials.serial, parameters }, persistence: spec.persistence };
+    log.info({ persistence: spec.persistence }, 'what is kept on disk is as it is to be');
   }
 
   return {
+    inForce: () => force,
+    complaint: () => complaint,
     async keep(session, wanted) {
-      const { run, spec, credentials, address } = wanted;
-      const what = JSON.stringify([run, spec.memoryBytes, spec.policy, spec.persistence, credentials, address]);
-      if (what === applied) return;
       try {
-        await apply(session, wanted);
-        applied = what;
+        await keep(session, wanted);
         complaint = '';
       } catch (error) {
         const text = messageOf(error);

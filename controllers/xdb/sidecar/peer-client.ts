@@ -1,7 +1,7 @@
 import { connect, type TLSSocket } from 'node:tls';
 import { AppError, messageOf } from '#core/errors.ts';
+import { readTls, type TlsPaths } from '#member/tls-files.ts';
 import { type Ask, Challenge, line, macOf, Position, readLine } from './peer-protocol.ts';
-import { readTls, type TlsPaths } from './tls-files.ts';
 
 export interface PeerAddress {
   member: string;

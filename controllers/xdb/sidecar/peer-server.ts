@@ -4,8 +4,8 @@ import { createServer, type TLSSocket } from 'node:tls';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
 import { sleep } from '#core/sleep.ts';
+import { readTls, type TlsFiles, type TlsPaths } from '#member/tls-files.ts';
 import { Ask, line, macOf, type Position, readLine, sameMac } from './peer-protocol.ts';
-import { readTls, type TlsFiles, type TlsPaths } from './tls-files.ts';
 
 export interface PeerServerOptions {
   db: string;

@@ -6,11 +6,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { silentLogger } from '#core/log.ts';
 import { waitFor } from '#core/sleep.ts';
 import { createCa, issuePair, type KeyPair } from '#ground/ca.ts';
+import type { TlsPaths } from '#member/tls-files.ts';
 import { createRecipient } from './clone-client.ts';
 import { createDonor } from './clone-server.ts';
 import { createPeerClient } from './peer-client.ts';
 import { type PeerServerOptions, startPeerServer } from './peer-server.ts';
-import type { TlsPaths } from './tls-files.ts';
 
 let folder: string;
 let ca: KeyPair;
