@@ -23,8 +23,8 @@ export type ServiceStep =
   /** `replaces` = the container that runs has to make way; else it is made, started, or only given other secrets. */
   | { do: 'ensure'; member: string; host: string; spec: MemberSpec; replaces: boolean; reason: string }
   | { do: 'switchover'; target: string; reason: string }
-  /** A further member, to take the place of another one. */
-  | { do: 'grow'; reason: string }
+  /** A further member, of a shard where the service has such, to take the place of another one. */
+  | { do: 'grow'; shard?: number; reason: string }
   | { do: 'drop'; member: string; reason: string }
   /** A member that leads is one of the specification's. */
   | { do: 'adopt'; member: string; reason: string }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { BackupPlan, backupId, backupSecrets } from '#backup/schema.ts';
 import { name, port, serviceName } from '#core/names.ts';
-import { serviceSpec } from '#pool/service-schema.ts';
+import { serviceSpec, serviceStatus } from '#pool/service-schema.ts';
 
 /** Records of a cache under `xcaas/cache/<name>/…`. Who writes which: controllers/xcache/README.md. */
 
@@ -21,7 +21,7 @@ export const EVICTION_POLICIES = [
   'volatile-ttl',
 ] as const;
 
-/** `xcaas/cache/<name>/spec`: what was asked for. Written by the API only. */
+/** `xcaas/cache/<name>/spec`: what was asked for. Written by the API; `members`, where one is made anew elsewhere, by the controller too. */
 export const CacheSpec = z.object({
   ...serviceSpec,
   mode: cacheMode,
@@ -150,6 +150,14 @@ export const ClusterRecord = z.object({
   lost: z.object({ slots: z.number().int(), time: z.string(), sentence: z.string() }).optional(),
 });
 export type ClusterRecord = z.infer<typeof ClusterRecord>;
+
+/** `xcaas/cache/<name>/status`: written by the controller only. */
+export const CacheStatus = z.object({
+  ...serviceStatus,
+  /** Who led when the controller looked last: a change of it is an event. In a cluster, the masters. */
+  seen: z.object({ epoch: z.number().int(), masters: z.array(z.string()), insync: z.array(z.string()) }).optional(),
+});
+export type CacheStatus = z.infer<typeof CacheStatus>;
 
 /** What a user may do. Without it: everything with all keys. */
 export const UserAccess = z.object({

@@ -1,6 +1,10 @@
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
 import { showBytes } from '#pool/capacity.ts';
+import type { BirthRecord } from '#pool/service-schema.ts';
+import { differences, memberId, parsePublish as publishedPort, refusePortTwice, showSpec } from '#pool/service-spec.ts';
+import { memberNumber } from '#pool/service-world.ts';
+import { canBeSafe } from '#xcache/cluster/placement.ts';
 import { LEAST_MEMORY_BYTES } from '#xcache/memory.ts';
 import { CacheSpec } from '#xcache/schema.ts';
 
@@ -8,6 +12,9 @@ import { CacheSpec } from '#xcache/schema.ts';
 
 const GIB = 2 ** 30;
 const LEAST_DISK_BYTES = 256 * 2 ** 20;
+
+/** Ports of the endpoint that hosts may publish. */
+export const ENDPOINT = { master: 6379, replica: 6380, sentinel: 26379 } as const;
 
 /** A cluster decides by the majority of its masters: with fewer than three, none can be lost. */
 export const LEAST_SHARDS = 3;
@@ -33,6 +40,9 @@ export type NewCache = Pick<CacheSpec, 'name' | 'network'> &
       | 'autoscale'
       | 'replaceAfterSeconds'
       | 'created'
+      | 'tls'
+      | 'parameters'
+      | 'origin'
     >
   >;
 
@@ -72,10 +82,14 @@ export function newSpec(fields: NewCache): CacheSpec {
   return spec;
 }
 
-function refuseContradictions({ shards, replicas, minReplicas, autoscale }: NewCache, mode: CacheSpec['mode']): void {
+function refuseContradictions({ shards, replicas, minReplicas, autoscale, publish }: NewCache, mode: CacheSpec['mode']): void {
   if (mode !== 'cluster' && shards !== undefined && shards !== 1)
     throw new AppError('usage', `a ${mode} cache has one master, not ${shards} shards`, {
       hint: `add --mode cluster, or leave --shards away`,
+    });
+  if (mode === 'cluster' && (publish ?? []).length > 0)
+    throw new AppError('usage', 'clients of a cluster speak to its members themselves: no port of a host can lead them there', {
+      hint: 'leave --publish away and run clients on its network, or use --mode replicated',
     });
   if (mode !== 'cluster' && autoscale?.on === true)
     throw new AppError('usage', `a ${mode} cache cannot grow by shards`, { hint: 'add --mode cluster, or leave autoscale away' });
@@ -122,8 +136,7 @@ export function refuseUnfit(spec: CacheSpec): void {
     throw new AppError('invalid', `max-shards=${spec.autoscale.maxShards} is below the ${spec.shards} shards it begins with`, {
       hint: `use max-shards=${spec.shards} or more`,
     });
-  const twice = spec.publish.find(({ hostPort }, index) => spec.publish.findIndex((other) => other.hostPort === hostPort) !== index);
-  if (twice !== undefined) throw new AppError('port_taken', `${spec.name} publishes host port ${twice.hostPort} twice`);
+  refusePortTwice(spec);
 }
 
 /**
@@ -153,8 +166,68 @@ export function refuseScale(
     });
 }
 
-export function memberId(cache: string, number: number): string {
-  return `${cache}-${number}`;
+/** Pure: one member more, of a shard, and its id. */
+export function withMember(spec: CacheSpec, shard = 0): { spec: CacheSpec; id: string } {
+  const number = Math.max(spec.lastMember, ...spec.members.map(({ id }) => memberNumber(id))) + 1;
+  const id = memberId(spec.name, number);
+  return { id, spec: { ...spec, lastMember: number, members: [...spec.members, { id, shard }] } };
+}
+
+export function withoutMember(spec: CacheSpec, member: string): CacheSpec {
+  return { ...spec, members: spec.members.filter(({ id }) => id !== member) };
+}
+
+export function newBirth(spec: CacheSpec): BirthRecord {
+  const [first] = spec.members;
+  if (first === undefined) throw new AppError('internal', `${spec.name} has no member`);
+  return { v: 1, member: first.id, done: false };
+}
+
+/** `PORT` publishes the master, `PORT:6380` a replica. @throws AppError `usage` */
+export function parsePublish(text: string): CacheSpec['publish'][number] {
+  const hint = `write PORT for the master, or PORT:${ENDPOINT.replica} for a replica`;
+  return publishedPort(text, { what: 'a cache', ports: [ENDPOINT.master, ENDPOINT.replica], hint });
+}
+
+/** What differs between two specifications in what `cache create` sets, as `memory: 4 GiB instead of 2 GiB`; empty = the same. */
+export function difference(present: CacheSpec, asked: CacheSpec): string[] {
+  const view = (spec: CacheSpec) => ({
+    mode: spec.mode,
+    engine: spec.engine,
+    shards: String(spec.shards),
+    replicas: String(spec.replicas),
+    'min-replicas': String(spec.minReplicas),
+    persistence: spec.persistence,
+    'maxmemory-policy': spec.policy,
+    tls: spec.tls ? 'on' : 'off',
+    autoscale: spec.autoscale?.on === true ? `on, at most ${spec.autoscale.maxShards} shards` : 'off',
+    ...showSpec(spec, ENDPOINT.master),
+  });
+  return differences(view(present), view(asked));
+}
+
+/**
+ * What would not be safe wherever it is put. @param groups fault groups of the hosts that live
+ *
+ * @throws AppError `no_host` saying what is missing
+ */
+export function refuseUnsafe(spec: Pick<CacheSpec, 'name' | 'mode' | 'shards' | 'replicas'>, groups: number): void {
+  const { name, mode, shards, replicas } = spec;
+  const of = `the pool has ${groups} fault ${groups === 1 ? 'group' : 'groups'}`;
+  // Two members in one group are a beginning, which mends itself when a second group joins.
+  if (replicas + 1 > Math.max(2, groups))
+    throw new AppError('no_host', `a master with ${replicas} replicas needs ${replicas + 1} fault groups, and ${of}`, {
+      hint: `use --replicas ${Math.max(1, groups - 1)}, or add hosts of other groups: xcaas join-token`,
+    });
+  if (mode === 'cluster' && !canBeSafe(shards, groups)) {
+    const fit = [shards + 1, shards - 1, shards + 2].find((other) => other >= LEAST_SHARDS && canBeSafe(other, groups));
+    throw new AppError('no_host', `${shards} masters of ${name} cannot be spread so that the loss of no group takes the majority: ${of}`, {
+      hint:
+        fit === undefined
+          ? 'three groups are needed at least: xcaas join-token'
+          : `use --shards ${fit}, or add hosts of another group: xcaas join-token`,
+    });
+  }
 }
 
 /** The user's account has the cache's name, a letter first. */

@@ -1,6 +1,7 @@
 import type { KvEntry } from '#core/consul/client.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
+import { sentenceOf as serviceSentence } from '#pool/service-execute.ts';
 import { BackupRecord } from '#xdb/backup/schema.ts';
 import { backupEvents, becameOf } from '#xdb/backup-events.ts';
 import { changeCredentials } from '#xdb/credentials.ts';
@@ -53,29 +54,7 @@ export function reconcileDb(deps: DbControllerDeps, name: string, signal: AbortS
 }
 
 function sentenceOf(step: Step): string {
-  const what = {
-    lost: 'has its host looked at',
-    reserve: 'has other resources reserved',
-    ensure: 'is made or started',
-    restart: 'has its engine restarted',
-    drop: 'is no member any more',
-    adopt: 'is a member again',
-    remove: 'is removed',
-    release: 'gives its place back',
-  };
-  switch (step.do) {
-    case 'place':
-      return `${step.members.join(' and ')} ${step.members.length === 1 ? 'is' : 'are'} placed: ${step.reason}`;
-    case 'switchover':
-      return `${step.target} is to lead: ${step.reason}`;
-    case 'grow':
-    case 'forget':
-      return step.reason;
-    case 'ensure':
-      return `${step.member} ${step.replaces ? 'is replaced' : what.ensure}: ${step.reason}`;
-    default:
-      return `${step.member} ${what[step.do]}: ${step.reason}`;
-  }
+  return step.do === 'restart' ? `${step.member} has its engine restarted: ${step.reason}` : serviceSentence(step);
 }
 
 /** Pure: what became different since the controller looked last. */

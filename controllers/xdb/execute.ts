@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { AppError, hasCode } from '#core/errors.ts';
-import { mintMemberToken, revokeMemberToken } from '#ground/acl.ts';
-import type { Host } from '#pool/host.ts';
-import { markLost, releasePlacement, reservePlacements, resizePlacement } from '#pool/placements.ts';
-import { hashOf } from '#pool/service-credentials.ts';
+import { AppError } from '#core/errors.ts';
+import { revokeMemberToken } from '#ground/acl.ts';
+import { markLost, releasePlacement, resizePlacement } from '#pool/placements.ts';
+import { forgetHanded, type HandDeps, handMember, hostNamed, placeInTiers } from '#pool/service-execute.ts';
+import { memberToPlace } from '#pool/service-spec.ts';
 import { ensurePair, namesOf } from '#pool/service-tls.ts';
 import { changeCredentials, withReplication } from '#xdb/credentials.ts';
 import { keepBackups } from '#xdb/kept-backups.ts';
@@ -13,12 +13,10 @@ import { rollingId } from '#xdb/plan/rolling.ts';
 import { isCompleteWithout } from '#xdb/plan/strays.ts';
 import { isMoving, type Observed, type Step } from '#xdb/plan/world.ts';
 import type { DbSpec, MoveOrder } from '#xdb/schema.ts';
-import { fullMembers, memberIds, memberToPlace, withMember, withoutMember } from '#xdb/spec.ts';
+import { fullMembers, memberIds, withMember, withoutMember } from '#xdb/spec.ts';
 import { dbKeys } from '#xdb/store.ts';
 
-export interface ExecuteDeps extends ObserveDeps {
-  /** Makes sure that a host has the image, carrying it from another one where needed. */
-  ensureImage(host: Host, image: string): Promise<void>;
+export interface ExecuteDeps extends ObserveDeps, Pick<HandDeps, 'ensureImage'> {
   /** @throws AppError `fenced` when this replica leads no longer */
   expectLead(): void;
 }
@@ -33,7 +31,12 @@ export async function execute(deps: ExecuteDeps, spec: DbSpec, observed: World, 
   deps.expectLead();
   switch (step.do) {
     case 'place':
-      return placeIn(deps, spec, step);
+      return placeInTiers(
+        deps,
+        'db',
+        step,
+        step.members.map((id) => memberToPlace(spec, id)),
+      );
     case 'lost':
       return markLost(consul, step.member, step.since);
     case 'reserve': {
@@ -46,7 +49,7 @@ export async function execute(deps: ExecuteDeps, spec: DbSpec, observed: World, 
       return ensureMember(deps, spec, observed, step);
     case 'restart':
       await expectNotLeading(deps, spec, step.member);
-      await deps.agent(hostOf(observed, step.host)).memberAdmin(step.member, 'POST', '/restart-engine', {}, { timeoutMs: 60_000 });
+      await deps.agent(hostNamed(observed, step.host)).memberAdmin(step.member, 'POST', '/restart-engine', {}, { timeoutMs: 60_000 });
       return;
     case 'switchover':
       return orderMove(deps, name, { v: 1, id: rollingId(deps.now()), kind: 'switchover', target: step.target, state: 'asked' });
@@ -83,36 +86,19 @@ export async function execute(deps: ExecuteDeps, spec: DbSpec, observed: World, 
   }
 }
 
-/** Tries one set of hosts after the other. */
-async function placeIn({ store, now }: ExecuteDeps, spec: DbSpec, { members, tiers }: Step & { do: 'place' }): Promise<void> {
-  for (const [index, tier] of tiers.entries()) {
-    const only = { says: tier.says, hosts: new Set(tier.hosts) };
-    // A tier of all hosts is no demand, and not to be named in a refusal.
-    const filters = tier.says === 'of the pool' ? [] : [only];
-    try {
-      await reservePlacements(store.consul, { kind: 'db', members: members.map((id) => ({ ...memberToPlace(spec, id), filters })), now });
-      return;
-    } catch (error) {
-      if (!hasCode(error, 'no_host') || index === tiers.length - 1) throw error;
-    }
-  }
-}
-
 async function ensureMember(deps: ExecuteDeps, spec: DbSpec, observed: World, step: Step & { do: 'ensure' }): Promise<void> {
   const { store } = deps;
-  const host = hostOf(observed, step.host);
+  const { member } = step;
+  const host = hostNamed(observed, step.host);
   const keys = dbKeys(spec.name);
-  await deps.ensureImage(host, step.spec.image);
-  // The session may be held, and ended, at any node: a slave that finds its master dead ends the session that the master left behind.
-  const token = await mintMemberToken(store.consul, step.member, step.spec.consul);
-  const pair = await ensurePair(deps, { recordKey: keys.tls(step.member), member: step.member, names: namesOf(spec, step.member, host) });
-  const credentials = await store.sealed.get(keys.credentials, { consistent: true });
-  const files = secretFiles(deps, spec.name, credentials?.value, pair);
-  await deps.agent(host).putMember({ spec: step.spec, secrets: { consul_token: token, ...files } });
-  await store.handed.update(keys.handed, (present) => ({
-    v: 1,
-    members: { ...present?.members, [step.member]: { host: step.host, hash: hashOf(files) } },
-  }));
+  await handMember(deps, {
+    ...{ step, host, handedKey: keys.handed },
+    async files() {
+      const pair = await ensurePair(deps, { recordKey: keys.tls(member), member, names: namesOf(spec, member, host) });
+      const credentials = await store.sealed.get(keys.credentials, { consistent: true });
+      return secretFiles(deps, spec.name, credentials?.value, pair);
+    },
+  });
 }
 
 /** Read again at the last moment: the record may have changed since the plan was made. */
@@ -132,7 +118,7 @@ async function removeMember(deps: ExecuteDeps, spec: DbSpec, observed: World, st
       : sync !== undefined && sync.leader.id !== member && sync.sync?.id !== member;
     if (!safe) throw new AppError('cas_lost', `${member} is needed again`, { hint: 'it is looked at again' });
   }
-  await deps.agent(hostOf(observed, host)).deleteMember(member, { purge: forGood, stopSeconds: STOP_SECONDS });
+  await deps.agent(hostNamed(observed, host)).deleteMember(member, { purge: forGood, stopSeconds: STOP_SECONDS });
   await revokeMemberToken(deps.store.consul, member);
   if (!forGood) return;
   await forgetMember(deps, spec, member);
@@ -146,11 +132,7 @@ async function forgetMember(deps: ExecuteDeps, spec: DbSpec, member: string): Pr
   if (spec.destroyed !== undefined || memberIds(spec).includes(member)) return;
   await deps.store.consul.kv.delete(keys.data(member));
   await changeCredentials(deps, spec.name, (present) => withReplication(present, memberIds(spec)));
-  await deps.store.handed.update(keys.handed, (present) => {
-    if (present?.members[member] === undefined) return undefined;
-    const { [member]: _, ...members } = present.members;
-    return { v: 1, members };
-  });
+  await forgetHanded(deps.store.handed, keys.handed, member);
 }
 
 /** @throws AppError `conflict` while another order is carried out */
@@ -166,10 +148,4 @@ export async function orderMove({ store }: Pick<ExecuteDeps, 'store'>, name: str
 
 export function newOrderId(): string {
   return randomUUID();
-}
-
-function hostOf(observed: Pick<Observed, 'hosts'>, id: string): Host {
-  const host = observed.hosts.find((candidate) => candidate.spec.id === id);
-  if (host === undefined) throw new AppError('internal', `the host ${id} left the pool in the middle of a step`);
-  return host;
 }

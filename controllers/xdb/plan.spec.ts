@@ -4,13 +4,14 @@ import { place } from '#pool/placement.ts';
 import { Placement } from '#pool/placement-record.ts';
 import { resized } from '#pool/placements.ts';
 import { GRACE_MS } from '#pool/service-destroyed.ts';
+import { memberToPlace } from '#pool/service-spec.ts';
 import { placementOf } from '#pool/service-world.ts';
 import { adb, ago, bare, gib, host, NOW, placement, report, settled, sidecar, sync } from '#test/xdb-world.ts';
 import { memberSpec } from '#xdb/plan/member-spec.ts';
 import type { Observed, Step } from '#xdb/plan/world.ts';
 import { plan } from '#xdb/plan.ts';
 import type { DbSpec, MemberStatus } from '#xdb/schema.ts';
-import { fullMembers, memberIds, memberToPlace, withMember, withoutMember } from '#xdb/spec.ts';
+import { fullMembers, memberIds, withMember, withoutMember } from '#xdb/spec.ts';
 
 function say(step: Step): string {
   switch (step.do) {

@@ -1,9 +1,8 @@
 import { AppError } from '#core/errors.ts';
 import { validate } from '#core/validate.ts';
 import { showBytes } from '#pool/capacity.ts';
-import { type Constraint, showConstraint } from '#pool/constraints.ts';
-import type { MemberToPlace } from '#pool/placement-request.ts';
 import type { BirthRecord } from '#pool/service-schema.ts';
+import { differences, memberId, parsePublish as publishedPort, refusePortTwice, showSpec } from '#pool/service-spec.ts';
 import { memberNumber } from '#pool/service-world.ts';
 import { DbSpec } from '#xdb/schema.ts';
 
@@ -77,24 +76,13 @@ export function refuseUnfit(spec: DbSpec): void {
       hint: 'give at least --disk 1; a plain number is GiB',
     });
   }
-  const twice = spec.publish.find(({ hostPort }, index) => spec.publish.findIndex((other) => other.hostPort === hostPort) !== index);
-  if (twice !== undefined) throw new AppError('port_taken', `${spec.name} publishes host port ${twice.hostPort} twice`);
+  refusePortTwice(spec);
 }
 
 /** `PORT` publishes the master, `PORT:3307` the slave. @throws AppError `usage` */
 export function parsePublish(text: string): DbSpec['publish'][number] {
-  const match = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(text);
-  const hostPort = Number(match?.[1]);
-  const port = Number(match?.[2] ?? ENDPOINT.master);
   const hint = `write PORT for the master, or PORT:${ENDPOINT.slave} for the slave`;
-  if (match === null || hostPort < 1 || hostPort > 65_535)
-    throw new AppError('usage', `"${text.slice(0, 40)}" is not a port to publish`, { hint });
-  if (port !== ENDPOINT.master && port !== ENDPOINT.slave) throw new AppError('usage', `a database has no port ${port}`, { hint });
-  return { hostPort, port };
-}
-
-export function memberId(db: string, number: number): string {
-  return `${db}-${number}`;
+  return publishedPort(text, { what: 'a database', ports: [ENDPOINT.master, ENDPOINT.slave], hint });
 }
 
 export function memberIds(spec: Pick<DbSpec, 'members'>): string[] {
@@ -123,43 +111,15 @@ export function newBirth(spec: DbSpec): BirthRecord {
   return { v: 1, member: first.id, done: false };
 }
 
-/** What is asked of a host for a member. */
-export function memberToPlace(spec: DbSpec, id: string): MemberToPlace {
-  const { name, cpus, memoryBytes, diskBytes } = spec;
-  return { id, service: name, cpus, memoryBytes, diskBytes, constraints: constraintsOf(spec) };
-}
-
-export function constraintsOf(spec: Pick<DbSpec, 'labels'>): Constraint[] {
-  return Object.entries(spec.labels).map(([key, value]) => ({ key, operator: '==', value, soft: false }));
-}
-
 /** What differs between two specifications in what `db create` sets, as `memory: 4 GiB instead of 2 GiB`; empty = the same. */
 export function difference(present: DbSpec, asked: DbSpec): string[] {
   const view = (spec: DbSpec) => ({
     role: spec.role,
     flavor: spec.flavor,
-    image: spec.image ?? 'the built-in one',
-    cpu: String(spec.cpus),
-    memory: exactly(spec.memoryBytes),
-    disk: exactly(spec.diskBytes),
-    network: spec.network,
-    publish: list(spec.publish.map(({ hostPort, port }) => (port === ENDPOINT.master ? String(hostPort) : `${hostPort}:${port}`))),
-    labels: list(constraintsOf(spec).map(showConstraint)),
-    parameters: list(Object.entries(spec.parameters).map(([key, value]) => `${key}=${value}`)),
-    'replace-after': `${spec.replaceAfterSeconds} s`,
+    ...showSpec(spec, ENDPOINT.master),
     master: spec.upstream === undefined ? 'none' : `${spec.upstream.host}:${spec.upstream.port}`,
   });
-  const [a, b] = [view(present), view(asked)];
-  return (Object.keys(a) as (keyof typeof a)[]).filter((key) => a[key] !== b[key]).map((key) => `${key}: ${b[key]} instead of ${a[key]}`);
-}
-
-/** Sizes that look the same rounded are told apart. */
-function exactly(bytes: number): string {
-  return bytes % (GIB / 4) === 0 ? showBytes(bytes) : `${bytes} bytes`;
-}
-
-function list(words: string[]): string {
-  return words.toSorted().join(' ') || 'none';
+  return differences(view(present), view(asked));
 }
 
 /** A name for SQL made from a service's: a letter first, no hyphens, nothing that is taken by the engine. */

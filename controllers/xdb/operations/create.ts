@@ -4,6 +4,7 @@ import { validate } from '#core/validate.ts';
 import { DEFAULT_NETWORK, refuseUnfitNetwork } from '#pool/networks.ts';
 import { refuseLeftData, refuseNoRoom, writeNew } from '#pool/service-create.ts';
 import { keptSentence } from '#pool/service-destroyed.ts';
+import { memberToPlace } from '#pool/service-spec.ts';
 import { refuseTakenName, refuseTakenPorts } from '#pool/services.ts';
 import { newCredentials, sealCredentials } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
@@ -11,7 +12,7 @@ import { beginAsSlave, masterOf, upstreamOf } from '#xdb/operations/follow.ts';
 import { type DbOptions, readOptions } from '#xdb/options.ts';
 import { validateParameters } from '#xdb/parameters.ts';
 import type { Credentials, DbSpec } from '#xdb/schema.ts';
-import { DEFAULTS, difference, memberIds, memberToPlace, newBirth, newSpec, parsePublish } from '#xdb/spec.ts';
+import { DEFAULTS, difference, memberIds, newBirth, newSpec, parsePublish } from '#xdb/spec.ts';
 import { dbKeys } from '#xdb/store.ts';
 
 export interface CreateDbRequest {

@@ -1,5 +1,6 @@
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
 import { newPassword } from '#pool/service-credentials.ts';
+import { memberId } from '#pool/service-spec.ts';
 import { changeCredentials, readCredentials } from '#xdb/credentials.ts';
 import type { UpstreamFacts } from '#xdb/engine/engine.ts';
 import { readDb } from '#xdb/observe.ts';
@@ -10,7 +11,6 @@ import type { DbOptions } from '#xdb/options.ts';
 import { peerSecretOf } from '#xdb/peer-secret.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { serverIdOf } from '#xdb/sidecar/server-id.ts';
-import { memberId } from '#xdb/spec.ts';
 import { DB_PREFIX } from '#xdb/store.ts';
 import { refuseUnfitMaster } from '#xdb/upstream/fit.ts';
 import { findOurs } from '#xdb/upstream/ours.ts';

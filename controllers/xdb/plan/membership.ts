@@ -1,10 +1,11 @@
 import { lossOf } from '#pool/lost-host.ts';
 import { place } from '#pool/placement.ts';
 import { SHARED, sharing, tiersApartFrom } from '#pool/service-plan.ts';
+import { memberToPlace } from '#pool/service-spec.ts';
 import { hostOf, isPaused, memberNumber, placementOf, sidecarOf, type Tier } from '#pool/service-world.ts';
 import { isCopied, isReady, livingSlave, type Observed, type Step, writableLeader } from '#xdb/plan/world.ts';
 import type { DbSpec } from '#xdb/schema.ts';
-import { fullMembers, memberToPlace, withMember } from '#xdb/spec.ts';
+import { fullMembers, withMember } from '#xdb/spec.ts';
 
 /** How many members, read replicas aside, a database is to have. */
 export function wantedMembers(spec: Pick<DbSpec, 'role'>): number {
