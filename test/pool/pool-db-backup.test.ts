@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startWebHdfs, type WebHdfsServer } from '#backup/spec-lib/webhdfs-server.ts';
 import { VERSION } from '#core/version.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
-import { measured, until } from './lb-pool.ts';
+import { measured, until, untilSame } from './lb-pool.ts';
 
 /** Backups as an operator knows them: made, verified, restored to a moment before an accident, made by themselves, and left when the database is gone. */
 let pool: Pool;
@@ -155,10 +155,12 @@ describe('backups in a store of their own', () => {
   });
 
   it('outlive their database, and are restored when it is gone for good', async () => {
-    await until('nothing is being made, and one is kept', 60, async () => {
-      const { backups } = await list();
-      return backups.length === 1 && backups[0]?.state === 'done' ? true : undefined;
-    });
+    await untilSame(
+      'nothing is being made, and one is kept',
+      120,
+      async () => (await list()).backups.map(({ state, by, sentence }) => (state === 'done' ? state : `${state} (${by}): ${sentence}`)),
+      ['done'],
+    );
     const { sentence } = await pool.json<{ sentence: string }>(['db', 'destroy', 'adb', '--purge', '--yes'], { timeoutMs: 120_000 });
     expect(sentence).toMatch(/1 backup in webhdfs:.* stay: db restore NEW --from adb/);
     const kept = await pool.json<{ from: string; backups: number }[]>(['db', 'backup', 'kept']);
