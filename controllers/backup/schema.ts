@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { name } from '#core/names.ts';
 
 /** What specifications and credentials of services with backups say of them. */
 
@@ -16,6 +17,48 @@ export const BackupPlan = z.object({
   store: z.string().max(500).default('volume'),
 });
 export type BackupPlan = z.infer<typeof BackupPlan>;
+
+const work = z.enum(['asked', 'running', 'done', 'failed']);
+
+/** Fields of the record of a backup, `…/backups/<id>`: asked for by the API or the schedule; what became of it by the sidecar that does it. */
+export const backupRecord = {
+  v: z.literal(1),
+  id: backupId,
+  kind: z.literal('full'),
+  /** Who asked. */
+  by: z.enum(['user', 'schedule', 'found']),
+  state: work,
+  /** The member that makes it, and, on volumes, has it. The leader's sidecar chooses. */
+  member: name.optional(),
+  created: z.string(),
+  started: z.string().optional(),
+  finished: z.string().optional(),
+  /** Bytes written so far, and at the end. */
+  bytes: z.number().int().default(0),
+  sha256: z.string().optional(),
+  engineVersion: z.string().optional(),
+  encrypted: z.boolean().optional(),
+  /** Where, without credentials. */
+  store: z.string(),
+  /** Folder of the history it belongs to. */
+  history: z.string().optional(),
+  error: z.string().optional(),
+  verify: z
+    .object({
+      state: work,
+      member: name.optional(),
+      time: z.string(),
+      /** Found sound or not; only when done. */
+      ok: z.boolean().optional(),
+      sentence: z.string().optional(),
+    })
+    .optional(),
+  /** To be deleted, by the member that has it. */
+  deleting: z.string().optional(),
+};
+const BackupRecordBase = z.object(backupRecord);
+/** What records of all services say. */
+export type BackupRecordBase = z.infer<typeof BackupRecordBase>;
 
 const StoreCredentials = z.object({ user: z.string(), secret: z.string().optional() });
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { backupId } from '#backup/schema.ts';
+import { backupId, backupRecord } from '#backup/schema.ts';
 import { name, serviceName } from '#core/names.ts';
 import { SealedRecord } from '#pool/service-schema.ts';
 import { DbSpec } from '#xdb/schema.ts';
@@ -40,46 +40,12 @@ export const BackupMarker = z.object({
 });
 export type BackupMarker = z.infer<typeof BackupMarker>;
 
-const work = z.enum(['asked', 'running', 'done', 'failed']);
-
-/** `xcaas/db/<name>/backups/<id>`: asked for by the API or the schedule; what became of it by the sidecar that does it. A shadow of what is in the store. */
+/** `xcaas/db/<name>/backups/<id>`: a shadow of what is in the store. */
 export const BackupRecord = z.object({
-  v: z.literal(1),
-  id: backupId,
+  ...backupRecord,
   db: serviceName,
-  kind: z.literal('full'),
-  /** Who asked. */
-  by: z.enum(['user', 'schedule', 'found']),
-  state: work,
-  /** The member that makes it, and, on volumes, has it. The leader's sidecar chooses. */
-  member: name.optional(),
-  created: z.string(),
-  started: z.string().optional(),
-  finished: z.string().optional(),
-  /** Bytes written so far, and at the end. */
-  bytes: z.number().int().default(0),
   gtid: z.string().optional(),
   at: z.number().optional(),
-  sha256: z.string().optional(),
-  engineVersion: z.string().optional(),
-  encrypted: z.boolean().optional(),
-  /** Where, without credentials. */
-  store: z.string(),
-  /** Folder of the history it belongs to. */
-  history: z.string().optional(),
-  error: z.string().optional(),
-  verify: z
-    .object({
-      state: work,
-      member: name.optional(),
-      time: z.string(),
-      /** Found sound or not; only when done. */
-      ok: z.boolean().optional(),
-      sentence: z.string().optional(),
-    })
-    .optional(),
-  /** To be deleted, by the member that has it. */
-  deleting: z.string().optional(),
 });
 export type BackupRecord = z.infer<typeof BackupRecord>;
 

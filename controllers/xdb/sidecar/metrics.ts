@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { BackupFigures } from '#xdb/backup/service/figures.ts';
+import type { BackupFigures } from '#backup/figures.ts';
 import type { EngineFacts } from '#xdb/engine/engine.ts';
 import type { Local, Outcome, Step } from '#xdb/protocol/types.ts';
 import type { MemberStatus, SyncRecord } from '#xdb/schema.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { ABSENT_MS, assignments, nextJob } from '#backup/assign.ts';
 import { newSpec } from '#xdb/spec.ts';
 import type { BackupRecord } from '../schema.ts';
-import { ABSENT_MS, assignments, nextJob } from './assign.ts';
 
 const spec = newSpec({ name: 'adb', network: 'xcaas' });
 const situation = { spec, sync: 'adb-2' as string | undefined, present: ['adb-1', 'adb-2'] };

@@ -6,8 +6,6 @@ import type { Place } from './place.ts';
 import type { BackupRecords } from './records.ts';
 import { told } from './work.ts';
 
-const KEPT_FAILURES = 5;
-
 /**
  * Brings what is stored and what the plan wants together: what is beyond the number to be kept is deleted, with its binlog; what is stored and in no record
  * gets one (records may have been lost).
@@ -54,12 +52,6 @@ export async function keepToPlan(
   }
   for (const key of gone.objects) await store.delete(key);
   await store.tidy(now());
-}
-
-/** Of backups that could not be made, the last few are told of; those are forgotten that came before. **Pure.** */
-export function stale(known: readonly BackupRecord[]): string[] {
-  const failed = known.filter(({ state, deleting }) => state === 'failed' && deleting === undefined).map(({ id }) => id);
-  return failed.toSorted().slice(0, Math.max(0, failed.length - KEPT_FAILURES));
 }
 
 /** What retention needs of a backup that lies elsewhere. */

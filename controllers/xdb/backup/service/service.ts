@@ -1,3 +1,5 @@
+import { assignments, nextJob } from '#backup/assign.ts';
+import { type BackupFigures, figuresOf, stale } from '#backup/figures.ts';
 import { lastDue, scheduledId } from '#backup/schedule.ts';
 import { probeStore } from '#backup/stores/probe.ts';
 import type { BackupStore } from '#backup/stores/store.ts';
@@ -9,10 +11,8 @@ import { chooseFrom, windowsOf } from '../choose.ts';
 import type { RestoreWindow } from '../restore-plan.ts';
 import type { ArchiveStatus, BackupRecord, RestoreChoice, RestoreWish } from '../schema.ts';
 import { createArchiving } from './archiving.ts';
-import { assignments, nextJob } from './assign.ts';
 import type { BackupServiceDeps } from './deps.ts';
-import { type BackupFigures, figuresOf } from './figures.ts';
-import { keepToPlan, stale } from './keeping.ts';
+import { keepToPlan } from './keeping.ts';
 import { type Place, placeOf, VOLUME } from './place.ts';
 import { createBackupRecords } from './records.ts';
 import type { Situation } from './situation.ts';

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { figuresOf, stale } from '#backup/figures.ts';
 import type { BackupRecord } from '../schema.ts';
-import { figuresOf } from './figures.ts';
-import { stale } from './keeping.ts';
 import { accountOf, placeOf } from './place.ts';
 
 const record = (n: number, change: Partial<BackupRecord> = {}): BackupRecord => ({

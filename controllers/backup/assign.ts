@@ -1,6 +1,14 @@
-import type { BackupRecord } from '../schema.ts';
 import { VOLUME } from './place.ts';
-import type { Situation } from './situation.ts';
+import type { BackupRecordBase } from './schema.ts';
+
+/** What is known of a service at a moment. */
+export interface AssignWorld {
+  spec: { members: readonly { id: string }[] };
+  /** Who has everything beside the one that leads. */
+  sync: string | undefined;
+  /** Members whose sidecars live. */
+  present: readonly string[];
+}
 
 /** What the leader's sidecar changes about the records of backups, so that somebody does each: **pure**. */
 export type Assignment = { id: string; sentence: string } & (
@@ -19,8 +27,8 @@ export type Assignment = { id: string; sentence: string } & (
  * @param absentMs how long a member has not been there, 0 when it is
  */
 export function assignments(
-  records: readonly BackupRecord[],
-  { spec, sync, present }: Pick<Situation, 'spec' | 'sync' | 'present'>,
+  records: readonly BackupRecordBase[],
+  { spec, sync, present }: AssignWorld,
   { me, absentMs }: { me: string; absentMs: (member: string) => number },
 ): Assignment[] {
   const worker = sync !== undefined && present.includes(sync) ? sync : me;
@@ -62,10 +70,10 @@ export function assignments(
 export const ABSENT_MS = 120_000;
 
 /** What this member is to do next: what was asked for first, deletions before all. **Pure.** */
-export function nextJob(
-  records: readonly BackupRecord[],
+export function nextJob<R extends BackupRecordBase>(
+  records: readonly R[],
   me: string,
-): { job: 'full' | 'verify' | 'delete'; record: BackupRecord } | undefined {
+): { job: 'full' | 'verify' | 'delete'; record: R } | undefined {
   const mine = records.filter(({ member }) => member === me);
   const doomed = mine.find(({ deleting, state }) => deleting !== undefined && state !== 'running');
   if (doomed !== undefined) return { job: 'delete', record: doomed };
