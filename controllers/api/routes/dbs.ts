@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
 import { createDb } from '#xdb/operations/create.ts';
 import { destroyDb, undestroyDb } from '#xdb/operations/destroy.ts';
-import { dbLogs, dbUrl, dbView, listDbs, memberMetrics } from '#xdb/operations/view.ts';
+import { dbLogs, dbMetrics, dbUrl, dbView, listDbs } from '#xdb/operations/view.ts';
 
 const Name = z.object({ name: z.string() });
 const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
@@ -63,7 +63,7 @@ export async function dbRoutes(root: FastifyInstance, deps: ApiDeps): Promise<vo
     { schema: { tags, summary: "A member's metrics, for Prometheus", params: Member } },
     async (request, reply) => {
       reply.type('text/plain; version=0.0.4; charset=utf-8');
-      return memberMetrics(deps.db, request.params.name, request.params.member);
+      return dbMetrics(deps.db, request.params.name, request.params.member);
     },
   );
 

@@ -1,12 +1,12 @@
 import type { Stored } from '#core/consul/records.ts';
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
+import { askMember } from '#pool/service-living.ts';
 import { chooseFrom, type ReadablePlace, windowsOf } from '#xdb/backup/choose.ts';
 import { type BackupRecord, type KeptBackups, RestoreChoice, type RestoreWish } from '#xdb/backup/schema.ts';
 import { type Place, placeOf, VOLUME } from '#xdb/backup/service/place.ts';
 import { openCredentials, readCredentials } from '#xdb/credentials.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { askMember } from '#xdb/operations/living.ts';
 import type { Credentials, DbSpec } from '#xdb/schema.ts';
 import { dbKeys, KEPT_PREFIX } from '#xdb/store.ts';
 

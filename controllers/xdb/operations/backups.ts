@@ -1,11 +1,12 @@
 import { AppError, messageOf } from '#core/errors.ts';
+import { refuseDestroyed } from '#pool/service-living.ts';
 import { deleteFull, newBackupId, readCatalog } from '#xdb/backup/catalog.ts';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
 import { VOLUME } from '#xdb/backup/service/place.ts';
 import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
 import { type BackupSource, listKept, outsidePlaces, readWindows, sourceOf, type Window } from '#xdb/operations/backup-source.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { leaderOf, livingRecords, refuseDestroyed } from '#xdb/operations/living.ts';
+import { leaderOf, livingRecords } from '#xdb/operations/living.ts';
 import { DB_PREFIX, dbKeys } from '#xdb/store.ts';
 
 /** Backups as the API shows and asks for them. They are made, verified and deleted by the sidecars of the members, whom records tell what to do. */
@@ -128,7 +129,7 @@ export async function deleteBackup(deps: DbDeps, text: string, id: string): Prom
   const record = backupOf(source, id);
   await refuseNeeded(deps, source, id);
   if (source.kept !== undefined) return deleteKept(deps, source, record);
-  refuseDestroyed(source.spec);
+  refuseDestroyed('db', source.spec);
   const { name } = source;
   const key = dbKeys(name).backup(id);
   const after = await deps.store.backups.update(key, (present) => {

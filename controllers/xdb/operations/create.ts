@@ -3,7 +3,7 @@ import { serviceName } from '#core/names.ts';
 import { validate } from '#core/validate.ts';
 import { DEFAULT_NETWORK, refuseUnfitNetwork } from '#pool/networks.ts';
 import { refuseLeftData, refuseNoRoom, writeNew } from '#pool/service-create.ts';
-import { keptSentence } from '#pool/service-destroyed.ts';
+import { keptHint, keptSentence } from '#pool/service-destroyed.ts';
 import { memberToPlace } from '#pool/service-spec.ts';
 import { refuseTakenName, refuseTakenPorts } from '#pool/services.ts';
 import { newCredentials, sealCredentials } from '#xdb/credentials.ts';
@@ -111,7 +111,7 @@ function existing(present: DbSpec, asked: DbSpec, request: CreateDbRequest, opti
   const { name } = present;
   if (present.destroyed !== undefined) {
     throw new AppError('conflict', keptSentence(present), {
-      hint: `db undestroy ${name} brings it back, db destroy ${name} --purge lets its data go`,
+      hint: keptHint('db', present),
     });
   }
   const given = Object.keys(request.options ?? {});

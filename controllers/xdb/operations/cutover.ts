@@ -1,10 +1,11 @@
 import { AppError } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
+import { askMember } from '#pool/service-living.ts';
 import { changeCredentials, readCredentials } from '#xdb/credentials.ts';
 import type { DbRecords } from '#xdb/observe.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { endFollowing } from '#xdb/operations/follow.ts';
-import { askMember, livingRecords } from '#xdb/operations/living.ts';
+import { livingRecords } from '#xdb/operations/living.ts';
 import { MAX_LAG_SECONDS } from '#xdb/operations/move.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { UpstreamStanding } from '#xdb/upstream/standing.ts';

@@ -1,31 +1,10 @@
-import type { Logger } from '#core/log.ts';
-import type { ImageReport } from '#pool/agent-api.ts';
-import type { AgentClient } from '#pool/agent-client.ts';
-import type { Events } from '#pool/events.ts';
-import type { Host } from '#pool/host.ts';
-import type { ServiceInUse } from '#pool/services.ts';
+import type { ServiceDeps } from '#pool/service-deps.ts';
 import type { UpstreamFacts } from '#xdb/engine/engine.ts';
 import type { DbStore } from '#xdb/store.ts';
 import type { UpstreamAsked } from '#xdb/upstream/standing.ts';
 
 /** What the operations of databases need of the world. */
-export interface DbDeps {
-  store: DbStore;
-  log: Logger;
-  hosts(): Promise<Host[]>;
-  agent(host: Host): AgentClient;
-  events: Events;
-  /** All services of the pool: their names and host ports are not to be had twice. */
-  services(): Promise<ServiceInUse[]>;
-  /** An image that some host of the pool has; the built-in one when none is named. @throws AppError `not_found`, `invalid` when it is no such appliance */
-  image(ref: string | undefined): Promise<ImageReport>;
+export interface DbDeps extends ServiceDeps<DbStore> {
   /** What a database server says of itself, asked from this host. @throws AppError `unavailable`, `forbidden`, `invalid` */
   inspectMaster(master: UpstreamAsked): Promise<UpstreamFacts>;
-  /** Seals credentials. */
-  poolKey: Buffer;
-  /** The pool's CA, as clients need it to know the servers. */
-  caCert(): string;
-  /** Tells the controller that something changed, so that it looks at once. */
-  markDirty(db: string): void;
-  now(): Date;
 }

@@ -1,5 +1,6 @@
 import { AppError } from '#core/errors.ts';
-import { goesAt, keptSentence } from '#pool/service-destroyed.ts';
+import { destroyedEvent, isLetGo, refuseBoth, withDestroyed } from '#pool/service-changes.ts';
+import { keptSentence } from '#pool/service-destroyed.ts';
 import { VOLUME } from '#xdb/backup/service/place.ts';
 import { restoredNow } from '#xdb/operations/backups.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
@@ -18,7 +19,7 @@ export async function destroyDb(
   { keepData, purge }: { keepData: boolean; purge: boolean },
 ): Promise<{ sentence: string }> {
   const { store } = deps;
-  if (keepData && purge) throw new AppError('usage', '--keep-data and --purge exclude each other');
+  refuseBoth({ keepData, purge });
   await store.spec(name);
   const followers = await followersOf(deps, name);
   if (followers.length > 0) {
@@ -32,15 +33,12 @@ export async function destroyDb(
       hint: `wait until it is there: db status ${restoring.name}`,
     });
   }
-  const time = deps.now().toISOString();
-  const spec = await store.specs.update(dbKeys(name).spec, (present) => {
-    if (present === undefined) return undefined;
-    const before = present.destroyed;
-    return { ...present, destroyed: { time: before?.time ?? time, keepData: keepData || (!purge && (before?.keepData ?? false)), purge } };
-  });
+  const spec = await store.specs.update(dbKeys(name).spec, (present) =>
+    present === undefined ? undefined : withDestroyed(present, { keepData, purge }, deps.now()),
+  );
   if (spec !== undefined) await endFollowing(deps, spec);
-  const what = purge ? 'with its data' : keepData ? 'its data are kept' : 'its data are kept for a while';
-  await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'destroyed', sentence: `${name} is to be removed, ${what}` });
+  const told = destroyedEvent(name, { keepData, purge });
+  await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'destroyed', sentence: told });
   deps.markDirty(name);
   const sentence = spec === undefined || purge ? `${name} is being removed` : keptSentence(spec);
   return { sentence: `${sentence}${await saidOfBackups(deps, name)}` };
@@ -66,8 +64,7 @@ export async function undestroyDb(deps: DbDeps, name: string): Promise<void> {
   const { value } = await store.spec(name);
   if (value.destroyed === undefined) throw new AppError('conflict', `${name} is not destroyed`, { hint: `db status ${name}` });
   await store.specs.update(dbKeys(name).spec, (present) => {
-    const end = present?.destroyed === undefined ? undefined : goesAt(present.destroyed);
-    if (present === undefined || (end !== undefined && end <= deps.now()))
+    if (present === undefined || isLetGo(present, deps.now()))
       throw new AppError('not_found', `the data of ${name} are being removed`, {
         hint: `db restore NEW --from ${name}, if it has backups elsewhere`,
       });

@@ -1,12 +1,12 @@
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
 import { newPassword } from '#pool/service-credentials.ts';
+import { askMember } from '#pool/service-living.ts';
 import { memberId } from '#pool/service-spec.ts';
 import { changeCredentials, readCredentials } from '#xdb/credentials.ts';
 import type { UpstreamFacts } from '#xdb/engine/engine.ts';
 import { readDb } from '#xdb/observe.ts';
 import type { Beginning } from '#xdb/operations/create.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { askMember } from '#xdb/operations/living.ts';
 import type { DbOptions } from '#xdb/options.ts';
 import { peerSecretOf } from '#xdb/peer-secret.ts';
 import type { DbSpec } from '#xdb/schema.ts';

@@ -1,14 +1,13 @@
 import { AppError } from '#core/errors.ts';
 import { listPlacements } from '#pool/placement-record.ts';
 import { resized } from '#pool/placements.ts';
+import { pauseUntil } from '#pool/service-changes.ts';
+import { askMember, expectMember } from '#pool/service-living.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { askMember, expectMember, livingRecords, livingSpec } from '#xdb/operations/living.ts';
+import { livingRecords, livingSpec } from '#xdb/operations/living.ts';
 import { validateParameters } from '#xdb/parameters.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { memberIds, refuseUnfit } from '#xdb/spec.ts';
-
-/** Longest that failover and maintenance may rest; somebody always forgets to resume. */
-export const MAX_PAUSE_SECONDS = 7 * 86_400;
 
 /** Restarts the engine of one member at once, or of all, one after another: the slave first, and the master when it has handed over. */
 export async function restartDb(deps: DbDeps, name: string, member: string | undefined): Promise<{ sentence: string }> {
@@ -95,11 +94,7 @@ export async function resizeDb(deps: DbDeps, name: string, { cpus, memoryBytes, 
 
 /** Failover and maintenance rest for a while; what protects acknowledged writes goes on. */
 export async function pauseDb(deps: DbDeps, name: string, seconds: number): Promise<{ pausedUntil: string; sentence: string }> {
-  if (seconds < 1 || seconds > MAX_PAUSE_SECONDS)
-    throw new AppError('invalid', `a pause of ${seconds} s cannot be`, {
-      hint: `give --for between 1s and ${MAX_PAUSE_SECONDS / 86_400}d`,
-    });
-  const pausedUntil = new Date(deps.now().getTime() + seconds * 1000).toISOString();
+  const pausedUntil = pauseUntil(deps.now(), seconds);
   const sentence = `failover and maintenance of ${name} rest until ${pausedUntil}`;
   await change(deps, name, 'pause', sentence, (spec) => ({ ...spec, pausedUntil }));
   return { pausedUntil, sentence };

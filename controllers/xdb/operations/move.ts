@@ -1,8 +1,9 @@
 import { AppError } from '#core/errors.ts';
+import { expectMember } from '#pool/service-living.ts';
 import { newOrderId, orderMove } from '#xdb/execute.ts';
 import type { DbRecords } from '#xdb/observe.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { expectMember, livingRecords } from '#xdb/operations/living.ts';
+import { livingRecords } from '#xdb/operations/living.ts';
 import type { MoveOrder } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 

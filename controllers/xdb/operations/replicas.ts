@@ -1,9 +1,10 @@
 import { AppError } from '#core/errors.ts';
 import { refuseNoRoom } from '#pool/service-create.ts';
+import { expectMember } from '#pool/service-living.ts';
 import { memberToPlace } from '#pool/service-spec.ts';
 import { changeCredentials, withReplication } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { expectMember, livingSpec } from '#xdb/operations/living.ts';
+import { livingSpec } from '#xdb/operations/living.ts';
 import { memberIds, withMember, withoutMember } from '#xdb/spec.ts';
 
 /** Each of them fetches the whole binlog from the master. */

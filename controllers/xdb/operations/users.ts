@@ -3,9 +3,10 @@ import { AppError, hasCode } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
 import { validate } from '#core/validate.ts';
 import { newPassword } from '#pool/service-credentials.ts';
+import { askMember } from '#pool/service-living.ts';
 import { changeCredentials, readCredentials } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { askMember, leaderOf, livingRecords } from '#xdb/operations/living.ts';
+import { leaderOf, livingRecords } from '#xdb/operations/living.ts';
 import type { Credentials } from '#xdb/schema.ts';
 
 /**

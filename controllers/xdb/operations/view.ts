@@ -1,12 +1,13 @@
-import { AppError, messageOf } from '#core/errors.ts';
+import { AppError } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import { listPlacements, type Placement } from '#pool/placement-record.ts';
-import { keptSentence } from '#pool/service-destroyed.ts';
+import { keptHint, keptSentence } from '#pool/service-destroyed.ts';
+import { memberMetrics, notLookedAt, publishedAt, seatOf, seenByRecords, serviceLogs } from '#pool/service-view.ts';
 import { readCredentials } from '#xdb/credentials.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
 import { backupSummary } from '#xdb/operations/backup-summary.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
-import { livingSpec } from '#xdb/operations/living.ts';
+import { livingRecords, livingSpec } from '#xdb/operations/living.ts';
 import type { DbSpec, DbStatus } from '#xdb/schema.ts';
 import { ENDPOINT } from '#xdb/spec.ts';
 import { statusOf } from '#xdb/status.ts';
@@ -38,7 +39,7 @@ export async function dbView(deps: DbDeps, name: string) {
   if (records === undefined) throw new AppError('not_found', `${name} is gone`);
   if (value.destroyed !== undefined && records.previous?.code === 'not_found') {
     throw new AppError('not_found', keptSentence(value), {
-      hint: `db undestroy ${name} brings it back, db destroy ${name} --purge lets its data go`,
+      hint: keptHint('db', { name }),
     });
   }
   return viewOf(records, hosts, placements, deps.now());
@@ -50,19 +51,16 @@ export function viewOf(records: DbRecords, hosts: readonly Host[], placements: r
   const spec = stored.value;
   const isSlave = spec.role === 'slave' && spec.upstream !== undefined;
   const members = spec.members.map(({ id, role }): MemberView => {
-    const placement = placements.find((each) => each.kind === 'db' && each.member === id);
-    const host = hosts.find((each) => each.spec.id === placement?.host);
+    const { placement, state, node, group, rack } = seatOf(id, hosts, placements);
     const said = sidecars.find((status) => status.member === id);
     const leads = sync?.leader.id === id;
     const sized = placement?.cpus === spec.cpus && placement.memoryBytes === spec.memoryBytes && placement.diskBytes === spec.diskBytes;
     return {
       id,
       role: leads && !isSlave ? 'master' : role === 'replica' ? 'replica' : 'slave',
-      state: said?.state ?? (host === undefined ? 'unplaced' : host.alive ? 'down' : 'host_lost'),
+      state: said?.state ?? state,
       sentence: said?.sentence ?? '',
-      node: host?.spec.name ?? '',
-      group: host?.spec.group ?? '',
-      rack: host?.spec.rack ?? '',
+      ...{ node, group, rack },
       lagSeconds: said?.lagSeconds ?? null,
       gtid: said?.gtid ?? null,
       generation: data[id]?.gen ?? null,
@@ -104,14 +102,12 @@ function followsOf({ spec: { value }, sync, sidecars }: Pick<DbRecords, 'spec' |
 }
 
 function endpointOf(spec: DbSpec, hosts: readonly Host[], placements: readonly Placement[]) {
-  const at = new Set(placements.filter((each) => each.kind === 'db' && each.service === spec.name).map((each) => each.host));
-  const addresses = hosts.filter((host) => at.has(host.spec.id)).map((host) => host.spec.address);
   return {
     host: spec.name,
     port: ENDPOINT.master,
     replicaPort: ENDPOINT.slave,
     network: spec.network,
-    published: spec.publish.flatMap(({ hostPort, port }) => addresses.map((host) => ({ host, hostPort, port }))),
+    published: publishedAt(spec, hosts, placements),
   };
 }
 
@@ -141,12 +137,10 @@ function summary(records: DbRecords, hosts: readonly Host[], placements: readonl
   const { spec, previous } = records;
   const last = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
   const status = last === undefined || isOfThisMoment(last, records) ? last : ofRecordsAlone(records, hosts, placements, now);
-  const unseen =
-    previous === undefined ? 'the controller has not looked at it yet' : 'the controller has not looked at the last change yet';
   return {
     name: spec.value.name,
     status: status?.status ?? 'PENDING',
-    sentence: status?.sentence ?? unseen,
+    sentence: status?.sentence ?? notLookedAt(previous),
     ...(status?.code === undefined ? {} : { code: status.code }),
     next: status?.next ?? [],
   };
@@ -159,9 +153,7 @@ function isOfThisMoment({ seen }: DbStatus, { sync }: DbRecords): boolean {
 /** Who leads has changed since the controller looked, which may itself be on a host that was lost: then the records say more than its last word. */
 function ofRecordsAlone(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date): DbStatus {
   const { spec, ...said } = records;
-  const silentHosts = hosts.filter((host) => !host.alive).map((host) => host.spec.id);
-  const seen = { hosts: [...hosts], everything: [...placements], reports: [], silentHosts, secrets: {} };
-  return statusOf(spec.value, { ...said, ...seen, specIndex: spec.modifyIndex }, now);
+  return statusOf(spec.value, { ...said, ...seenByRecords(hosts, placements), secrets: {}, specIndex: spec.modifyIndex }, now);
 }
 
 /**
@@ -198,27 +190,11 @@ export async function dbUrl(deps: DbDeps, name: string, { replica, user: asked }
 }
 
 export async function dbLogs(deps: DbDeps, name: string, lines: number) {
-  const { value: spec } = await deps.store.spec(name);
-  const [hosts, placements] = await Promise.all([deps.hosts(), listPlacements(deps.store.consul)]);
-  const members = placements.filter((each) => each.kind === 'db' && each.service === spec.name);
-  return Promise.all(
-    members.map(async ({ member, host: id }) => {
-      const host = hosts.find((each) => each.spec.id === id);
-      try {
-        if (host === undefined) throw new AppError('unavailable', 'its host is no longer in the pool');
-        return { member, lines: await deps.agent(host).memberLogs(member, lines) };
-      } catch (error) {
-        return { member, lines: [`(no logs: ${messageOf(error)})`] };
-      }
-    }),
-  );
+  return serviceLogs(deps, (await deps.store.spec(name)).value.name, lines);
 }
 
 /** What a member's sidecar and engine count, as Prometheus reads it. @throws AppError `not_found` */
-export async function memberMetrics(deps: DbDeps, name: string, member: string): Promise<string> {
-  const records = await readDb(deps, (await livingSpec(deps, name)).value.name);
-  const node = records?.sidecars.find((status) => status.member === member)?.node;
-  const host = (await deps.hosts()).find((each) => each.spec.name === node);
-  if (host === undefined) throw new AppError('not_found', `${name} has no member ${member} that runs`, { hint: `db status ${name}` });
-  return String(await deps.agent(host).memberAdmin(member, 'GET', '/metrics'));
+export async function dbMetrics(deps: DbDeps, name: string, member: string): Promise<string> {
+  const { sidecars } = await livingRecords(deps, name);
+  return memberMetrics(deps, { kind: 'db', name, sidecars }, member);
 }
