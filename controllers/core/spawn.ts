@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import process from 'node:process';
 import { AppError } from '#core/errors.ts';
 
 export interface SpawnResult {
@@ -7,23 +8,33 @@ export interface SpawnResult {
   stderr: string;
 }
 
+export interface RunOptions {
+  timeoutMs?: number;
+  env?: NodeJS.ProcessEnv;
+  cwd?: string;
+  input?: string;
+  group?: boolean;
+}
+
 /**
  * Runs a program without a shell and collects what it says.
  *
  * @param timeoutMs after it the program is killed; what it started itself and left running does not hold up the answer
+ * @param group the programs that it starts are killed with it
  * @throws AppError `timeout`, or `internal` when the program could not be started
  */
 export function run(
   file: string,
   args: readonly string[],
-  { timeoutMs = 60_000, env, cwd, input }: { timeoutMs?: number; env?: NodeJS.ProcessEnv; cwd?: string; input?: string } = {},
+  { timeoutMs = 60_000, env, cwd, input, group = false }: RunOptions = {},
 ): Promise<SpawnResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], ...(env ? { env } : {}), ...(cwd ? { cwd } : {}) });
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: group, ...(env ? { env } : {}), ...(cwd ? { cwd } : {}) });
     let stdout = '';
     let stderr = '';
     const timer = setTimeout(() => {
-      child.kill('SIGKILL');
+      if (group && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      else child.kill('SIGKILL');
       child.stdout.destroy();
       child.stderr.destroy();
       reject(new AppError('timeout', `${file} ${args[0] ?? ''} did not end within ${timeoutMs} ms`));

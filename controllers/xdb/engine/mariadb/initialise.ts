@@ -18,8 +18,12 @@ export async function hasData({ dataDir }: Setting): Promise<boolean> {
   return entries.includes('ibdata1') && entries.includes('mysql');
 }
 
-/** Data without a network, without accounts but ours, without anonymous users, `root` or a test database. */
-export async function initialise(setting: Setting, agentPassword: string): Promise<void> {
+/**
+ * Data without a network, without accounts but ours, without anonymous users, `root` or a test database.
+ *
+ * @param installMs longest time; the script and the server that it runs have ended after it, and nothing of theirs is left
+ */
+export async function initialise(setting: Setting, agentPassword: string, installMs = INSTALL_MS): Promise<void> {
   const { dataDir, programs, systemUser, tmpDir } = setting;
   const target = await beginData(setting);
   const sqlFile = join(tmpDir, 'initialise.sql');
@@ -35,12 +39,13 @@ export async function initialise(setting: Setting, agentPassword: string): Promi
       '--skip-log-bin',
       '--innodb-buffer-pool-size=32M',
     ];
-    const { code, stdout, stderr } = await run(programs.install, args, { timeoutMs: INSTALL_MS });
+    const { code, stdout, stderr } = await run(programs.install, args, { timeoutMs: installMs, group: true });
     if (code !== 0 || /^ERROR:/m.test(stderr))
       throw new AppError('engine', `no database could be made: ${(stderr || stdout).trim().slice(-600)}`);
     await finishData(setting);
   } catch (error) {
-    await rm(target, { recursive: true, force: true });
+    // What was killed this moment may have been making a file.
+    await rm(target, { recursive: true, force: true, maxRetries: 10 });
     throw error;
   } finally {
     await rm(sqlFile, { force: true });
