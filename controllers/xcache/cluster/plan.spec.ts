@@ -32,7 +32,7 @@ function line(id: string, more: Partial<NodeLine> = {}): NodeLine {
 /** Every member sees every other one as `line` says. */
 function world(change: (seen: SeenMember[]) => SeenMember[] = (seen) => seen, more: Partial<ClusterWorld> = {}): ClusterWorld {
   const seen = MEMBERS.map(({ id }) => ({
-    ...{ id, address: line(id).address, port: 6379 },
+    ...{ id, address: line(id).address, port: 6379, ok: true },
     nodes: MEMBERS.map((other) => line(other.id, { myself: other.id === id })),
   }));
   return {

@@ -106,7 +106,8 @@ function move(world: ClusterWorld): ClusterStep[] {
   for (const { from, to, first: begin, last: end } of planMoves(ownersOf(world), masters)) {
     const target = world.seen.find(({ id }) => id === to);
     const node = target === undefined ? undefined : ownLine(target)?.id;
-    if (node === undefined || first.has(from)) continue;
+    // Clients that follow the slots to one that takes no commands yet would be refused.
+    if (target?.ok !== true || node === undefined || first.has(from)) continue;
     const slots = { first: begin, last: Math.min(end, begin + MOST_A_STEP - 1) };
     first.set(from, { do: 'move', from, to, node, slots, reason: `${slots.last - slots.first + 1} slots move from ${from} to ${to}` });
   }

@@ -83,7 +83,7 @@ export function resume(world: ClusterWorld): ClusterStep[] {
     (ownLine(member)?.open ?? []).flatMap(({ slot, way, node }): ClusterStep[] => {
       const owner = ownerOf(world, slot);
       const to = way === 'to' ? leaderFor(world, node) : leaderFor(world, ownLine(member)?.id ?? '');
-      if (owner === undefined || to === undefined) return [];
+      if (owner === undefined || to?.ok !== true) return [];
       // The owner's own mark says it all; the other side's is looked at where that one was lost.
       if (way === 'from' && world.seen.some((one) => one.id === owner && ownLine(one)?.open.some((mark) => mark.slot === slot))) return [];
       const target = ownLine(to)?.id ?? '';

@@ -15,6 +15,8 @@ export interface SeenMember {
   address: string;
   port: number;
   nodes: readonly NodeLine[];
+  /** It hears a majority of masters, and takes commands (`cluster_state:ok`). A master that was started waits for two seconds. */
+  ok: boolean;
 }
 
 export interface ClusterWorld {
@@ -109,7 +111,10 @@ export function ownerless({ seen }: ClusterWorld): SlotRange[] {
 }
 
 /** Slots that no member which answers serves. */
-export const unserved = (world: ClusterWorld) => countOf(unowned(ownersOf(world)));
+export function unserved(world: ClusterWorld): number {
+  const refusing = new Set(world.seen.filter(({ ok }) => !ok).map(({ id }) => id));
+  return countOf(unowned(new Map([...ownersOf(world)].filter(([id]) => !refusing.has(id)))));
+}
 
 export function isWhole(world: ClusterWorld): boolean {
   return (

@@ -59,7 +59,17 @@ describe('the files of an engine', () => {
     more: Partial<CacheCredentials> = {},
   ) =>
     engineFiles({
-      spec: { mode: 'replicated', memoryBytes: 2 ** 30, persistence: 'aof', policy: 'noeviction', tls: false, parameters: {}, ...spec },
+      spec: {
+        engine: 'valkey',
+        minReplicas: 1,
+        mode: 'replicated',
+        memoryBytes: 2 ** 30,
+        persistence: 'aof',
+        policy: 'noeviction',
+        tls: false,
+        parameters: {},
+        ...spec,
+      },
       appendOnly: true,
       credentials: { agent: 'agent-password', replication, users, ...more },
       ...{

@@ -3,8 +3,9 @@ import { backlogBytes, dataBytes, replicaBufferBytes, subscriberBufferBytes } fr
 import { engineSettings } from '#xcache/parameters.ts';
 import type { CacheCredentials, CacheSpec } from '#xcache/schema.ts';
 import { accounts } from './accounts.ts';
+import { clusterLiveSettings, clusterSettings } from './cluster-settings.ts';
 import { FENCED } from './info.ts';
-import { REPLICATION_USER } from './session.ts';
+import { AGENT_USER, REPLICATION_USER } from './session.ts';
 
 /** Pure: the two files that an engine is started with, and what of them a running one takes. */
 
@@ -16,7 +17,7 @@ export interface EngineFiles {
 }
 
 export interface EngineFilesOptions {
-  spec: Pick<CacheSpec, 'mode' | 'memoryBytes' | 'persistence' | 'policy' | 'tls' | 'parameters'>;
+  spec: Pick<CacheSpec, 'engine' | 'minReplicas' | 'mode' | 'memoryBytes' | 'persistence' | 'policy' | 'tls' | 'parameters'>;
   credentials: CacheCredentials;
   address: string;
   port: number;
@@ -31,7 +32,7 @@ export const MAX_LAG_SECONDS = 2;
 /** When snapshots are made, with persistence `rdb`. */
 export const SAVES = '3600 1 300 100 60 10000';
 
-/** It starts refusing writes, whoever it was before: the record says later whether it takes any. */
+/** It starts refusing writes, whoever it was before: the record says later whether it takes any. In a cluster the engines decide that among themselves. */
 export function engineFiles(options: EngineFilesOptions): EngineFiles {
   const { spec, credentials, port, paths, appendOnly } = options;
   const lines: [string, string | number][] = [
@@ -44,7 +45,7 @@ export function engineFiles(options: EngineFilesOptions): EngineFiles {
     ['logfile', ''],
     ['dir', paths.data],
     ['aclfile', paths.acl],
-    ['min-replicas-to-write', FENCED],
+    ['min-replicas-to-write', spec.mode === 'cluster' ? spec.minReplicas : FENCED],
     ['min-replicas-max-lag', MAX_LAG_SECONDS],
     ['repl-ping-replica-period', 1],
     ['repl-timeout', 10],
@@ -53,13 +54,15 @@ export function engineFiles(options: EngineFilesOptions): EngineFiles {
     // Only where nothing is to be on disk: what a copy left there would come back, however old, with the next start.
     ['rdb-del-sync-files', 'yes'],
     ['replica-announce-port', port],
-    ['masteruser', REPLICATION_USER],
+    // What moves slots speaks as this account too, and brings keys and values with it.
+    ['masteruser', spec.mode === 'cluster' ? AGENT_USER : REPLICATION_USER],
     // Flows that a load balancer of the network would forget while they are idle.
     ['tcp-keepalive', 60],
     // An engine that says nothing for two seconds is taken for dead.
     ['lazyfree-lazy-user-flush', 'yes'],
     ['appendonly', appendOnly ? 'yes' : 'no'],
     ['appendfsync', 'everysec'],
+    ...(spec.mode === 'cluster' ? clusterSettings(spec, port) : []),
     ...engineSettings(spec, 'start'),
     ...liveSettings(options),
   ];
@@ -96,8 +99,9 @@ export function liveSettings({
       'client-output-buffer-limit',
       `replica ${replica} ${Math.floor(replica / 2)} 60 pubsub ${subscriber} ${Math.floor(subscriber / 2)} 60`,
     ],
-    ['masterauth', credentials.replication],
+    ['masterauth', spec.mode === 'cluster' ? credentials.agent : credentials.replication],
     ['replica-announce-ip', address],
+    ...(spec.mode === 'cluster' ? clusterLiveSettings(address) : []),
     ...engineSettings(spec, 'live'),
   ];
 }

@@ -2,12 +2,15 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { name, serviceName } from '#core/names.ts';
 import { validate } from '#core/validate.ts';
+import { type CacheMode, cacheMode } from '#xcache/schema.ts';
 
 const SidecarEnv = z.object({
   XCAAS_KIND: z.literal('cache'),
   XCAAS_NAME: serviceName,
   XCAAS_MEMBER: name,
   XCAAS_NODE: z.string().min(1).max(256),
+  /** Of the cache, as its specification says for good. */
+  XCAAS_MODE: cacheMode.default('replicated'),
   /** `on`: every port of the members of this cache speaks TLS, as its specification says for good. */
   XCAAS_TLS: z.enum(['on', 'off']).default('off'),
   /** Fault group of that host: masters of a cluster are kept apart by it. */
@@ -56,6 +59,7 @@ export interface SidecarConfig {
   /** Fault group; the host itself where none was said. */
   group: string;
   paths: SidecarPaths;
+  mode: CacheMode;
   tls: boolean;
   testGuards: string;
 }
@@ -64,5 +68,14 @@ export interface SidecarConfig {
 export function readConfig(env: NodeJS.ProcessEnv, root = ''): SidecarConfig {
   const read = validate(SidecarEnv, env, 'the environment of the sidecar');
   const { XCAAS_NAME: cache, XCAAS_MEMBER: member, XCAAS_NODE: node, XCAAS_TEST_GUARDS: testGuards } = read;
-  return { cache, member, node, group: read.XCAAS_GROUP ?? node, paths: sidecarPaths(root), tls: read.XCAAS_TLS === 'on', testGuards };
+  return {
+    cache,
+    member,
+    node,
+    group: read.XCAAS_GROUP ?? node,
+    paths: sidecarPaths(root),
+    mode: read.XCAAS_MODE,
+    tls: read.XCAAS_TLS === 'on',
+    testGuards,
+  };
 }

@@ -1,22 +1,20 @@
-import { writeFile } from 'node:fs/promises';
 import type { ConsulClient } from '#core/consul/client.ts';
-import { consulError } from '#core/consul/transport.ts';
 import { AppError, messageOf, toAppError } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
 import type { CredentialsSource } from '#member/credentials.ts';
 import type { Supervisor } from '#member/supervisor.ts';
 import { within } from '#member/within.ts';
-import { engineFiles, MAX_LAG_SECONDS } from '#xcache/engine/files.ts';
+import { MAX_LAG_SECONDS } from '#xcache/engine/files.ts';
 import { type EngineFacts, FENCED } from '#xcache/engine/info.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
 import type { Step } from '#xcache/protocol/types.ts';
 import type { CacheCredentials } from '#xcache/schema.ts';
-import { MoveOrder } from '#xcache/schema.ts';
-import { cacheKeys } from '#xcache/store.ts';
 import { type SidecarConfig, XCACHE_PORTS } from './config.ts';
-import { beginsAppendOnly, diskForm } from './disk-form.ts';
 import type { EngineLink } from './engine-link.ts';
+import { writeOrder } from './move-order.ts';
 import type { RecordsView } from './records.ts';
+import { shutDown } from './shut-down.ts';
+import { startEngine } from './start-engine.ts';
 import type { LeadWriter } from './writer.ts';
 
 /** What steps are done with: made once. */
@@ -107,7 +105,7 @@ async function run(step: Step, tools: Tools, { view, session, facts }: Moment): 
     case 'move':
       return moved(step, tools, view);
     case 'leave':
-      if (session !== undefined && facts !== undefined) await shutDown(session, tools, view);
+      if (session !== undefined && facts !== undefined) await shutDown(session, tools, view?.spec.value.persistence);
       tools.onLeave();
       return undefined;
   }
@@ -119,18 +117,11 @@ async function start(
 ): Promise<string | undefined> {
   const secrets = credentials.current();
   if (view === undefined || secrets === undefined) return 'the specification and the credentials are not known yet';
-  const { paths } = config;
   const spec = view.spec.value;
-  const files = engineFiles({
-    ...{ spec, credentials: secrets, address: address(), port: XCACHE_PORTS.engine },
-    appendOnly: beginsAppendOnly(spec.persistence, await diskForm(paths.data)),
-    paths: { data: paths.data, acl: paths.engineAcl, socket: paths.engineSocket, tls: paths.tls },
-  });
-  // Made anew with each start, in a folder of the container's own memory: nothing has to survive.
-  await writeFile(paths.engineConfig, files.config, { mode: 0o600 });
-  await writeFile(paths.engineAcl, files.acl, { mode: 0o600 });
   onStart(spec.restartSerial);
-  await supervisor.start({ file: `/usr/bin/${spec.engine}-server`, args: [paths.engineConfig] });
+  await startEngine({
+    ...{ paths: config.paths, supervisor, spec, credentials: secrets, address: address(), port: XCACHE_PORTS.engine },
+  });
   return undefined;
 }
 
@@ -174,24 +165,5 @@ async function moved(
 ): Promise<string | undefined> {
   const order = view?.protocol.move;
   if (order === undefined || order.index !== step.at) return 'the order has changed';
-  const { state, target, error } = step;
-  const next = MoveOrder.parse({
-    ...order.value,
-    state,
-    ...(target === undefined ? {} : { target }),
-    ...(error === undefined ? {} : { error }),
-  });
-  const key = cacheKeys(config.cache).move;
-  const answer = await consul.request('PUT', `/v1/kv/${key}`, { query: { cas: step.at }, raw: JSON.stringify(next), timeoutMs: 1000 });
-  if (answer.status !== 200) throw consulError(answer, `writing ${key}`);
-  return answer.body === true ? undefined : 'the order has changed';
-}
-
-/** What is to be kept is on disk before the end. */
-async function shutDown(session: EngineSession, { supervisor, link }: Tools, view: RecordsView | undefined): Promise<void> {
-  const how = view?.spec.value.persistence === 'rdb' ? 'SAVE' : 'NOSAVE';
-  // The connection ends with the engine; an answer is a refusal.
-  await session.call('SHUTDOWN', how, 'NOW').catch(() => undefined);
-  link.drop();
-  for (let waited = 0; waited < 10_000 && supervisor.engine()?.state !== 'none'; waited += 50) await sleep(50);
+  return writeOrder(consul, config.cache, order, step);
 }

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { EngineFacts } from '#xcache/engine/info.ts';
+import { type EngineFacts, FENCED } from '#xcache/engine/info.ts';
 import type { Step } from '#xcache/protocol/types.ts';
 import type { CacheMemberStatus, LeadRecord } from '#xcache/schema.ts';
 
@@ -7,6 +7,7 @@ export interface MetricsInput {
   status: CacheMemberStatus;
   lead: LeadRecord | undefined;
   facts: EngineFacts | undefined;
+  memoryBytes?: number | undefined;
   consulReachable: boolean;
   endpointLive: boolean;
 }
@@ -26,7 +27,12 @@ export function createMetrics() {
     endpoint: gauge('endpoint_live', 'HAProxy leads to where the record says (1) or not (0)'),
     used: gauge('used_bytes', 'Bytes that the engine uses'),
     max: gauge('max_bytes', 'Bytes that data may take'),
+    limit: gauge('memory_limit_bytes', 'Memory of the member, of which data may take a part'),
     offset: gauge('replication_offset', 'Position in the stream of writes'),
+    link: gauge('replication_link_up', 'This replica hears its master (1) or not (0); 1 for a master'),
+    lag: gauge('replica_lag_seconds', 'Of each replica, by the master: so long ago at most it acknowledged', ['replica']),
+    behind: gauge('replica_behind_bytes', 'Of each replica, by the master: what it has not acknowledged', ['replica']),
+    fenced: gauge('fenced', 'The engine refuses every write (1) or not (0)'),
     clients: gauge('clients', 'Connections of clients and replicas'),
     engine: gauge('engine', 'Counters of the engine by their own names', ['name']),
   };
@@ -41,8 +47,8 @@ export function createMetrics() {
     stepped(step: Step, failed: boolean): void {
       steps.inc({ rule: step.rule, end: failed ? 'failed' : 'done' });
     },
-    async text({ status, lead, facts, consulReachable, endpointLive }: MetricsInput): Promise<string> {
-      for (const labelled of [g.role, g.state, g.engine]) labelled.reset();
+    async text({ status, lead, facts, memoryBytes, consulReachable, endpointLive }: MetricsInput): Promise<string> {
+      for (const labelled of [g.role, g.state, g.lag, g.behind, g.engine]) labelled.reset();
       g.role.set({ role: status.role }, 1);
       g.state.set({ state: status.state }, 1);
       g.epoch.set(lead?.epoch ?? 0);
@@ -52,6 +58,13 @@ export function createMetrics() {
       g.used.set(facts?.usedBytes ?? 0);
       g.max.set(facts?.maxBytes ?? 0);
       g.offset.set(facts?.offset ?? 0);
+      g.limit.set(memoryBytes ?? 0);
+      g.link.set(facts !== undefined && (facts.role === 'master' || facts.linkUp) ? 1 : 0);
+      g.fenced.set(facts === undefined || facts.minReplicas >= FENCED ? 1 : 0);
+      for (const { address, ackMs, offset } of facts?.role === 'master' ? facts.replicas : []) {
+        g.lag.set({ replica: address }, ackMs / 1000);
+        g.behind.set({ replica: address }, Math.max(0, (facts?.offset ?? 0) - offset));
+      }
       g.clients.set(facts?.clients ?? 0);
       for (const [name, value] of Object.entries(facts?.counters ?? {})) g.engine.set({ name }, value);
       return registry.metrics();

@@ -3,7 +3,7 @@ import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { BirthRecord } from '#pool/service-schema.ts';
 import type { Indexed, Records } from '#xcache/protocol/types.ts';
-import { CacheMemberStatus, CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
+import { CacheMemberStatus, CacheSpec, ClusterRecord, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
 
 /** All records of one cache as one consistent read gave them. */
@@ -12,6 +12,9 @@ export interface RecordsView {
   protocol: Omit<Records, 'beatAgeMs'>;
   /** What live sidecars say of their members. */
   statuses: Readonly<Record<string, CacheMemberStatus>>;
+  cluster: Indexed<ClusterRecord> | undefined;
+  /** Member whose session holds the lock `leader`. */
+  holder: string | undefined;
 }
 
 /** A read that takes longer is none: decisions rest on what was true a moment ago. Milliseconds. */
@@ -42,6 +45,8 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number):
   return {
     spec,
     statuses: Object.fromEntries(statuses),
+    cluster: indexed(byKey.get(keys.cluster), (entry) => parseRecord(ClusterRecord, entry)),
+    holder: byKey.get(keys.leader)?.session === undefined ? undefined : byKey.get(keys.leader)?.value,
     protocol: {
       lead: indexed(byKey.get(keys.lead), (entry) => parseRecord(LeadRecord, entry)),
       birth: indexed(byKey.get(keys.birth), (entry) => parseRecord(BirthRecord, entry)),

@@ -221,6 +221,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
         handle: async () => ({
           text: await metrics.text({
             ...{ status: common.status(), lead: last?.view?.protocol.lead?.value, facts: last?.facts, endpointLive: endpoint.live() },
+            memoryBytes: last?.view?.spec.value.memoryBytes,
             consulReachable: heardAt !== undefined && performance.now() - heardAt < 2 * BUDGETS.readGraceMs,
           }),
         }),

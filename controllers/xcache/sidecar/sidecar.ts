@@ -4,9 +4,12 @@ import { AppError } from '#core/errors.ts';
 import { createLoop, type Loop } from '#core/loop.ts';
 import { type AdminRoute, serveAdmin } from '#member/admin.ts';
 import { cacheKeys } from '#xcache/store.ts';
+import { startClusterMember } from './cluster-member.ts';
 import { type Common, openCommon, type SidecarDeps } from './common.ts';
 import { decisive } from './records.ts';
 import { startReplicated } from './replicated.ts';
+import { reportRoutes } from './reports.ts';
+import { settingsRoutes } from './settings-routes.ts';
 
 export interface Sidecar {
   /** @param keep another process of this member follows at once */
@@ -25,7 +28,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   // What is heard before there is a loop is looked at in its first turn.
   const dirty = () => loop?.markDirty();
   const common = await openCommon(deps, dirty);
-  const mode = await startReplicated(common);
+  const mode = config.mode === 'cluster' ? startClusterMember(common) : await startReplicated(common);
 
   const turns = createLoop({
     name: member,
@@ -52,7 +55,13 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     signal: stopping.signal,
   });
   loop = turns;
-  const admin = await serveAdmin(paths.admin, [...commonRoutes(common, turns), ...mode.routes]);
+  const { settings, credentials } = common;
+  const admin = await serveAdmin(paths.admin, [
+    ...commonRoutes(common, turns),
+    ...settingsRoutes({ settings, credentials, dirty }),
+    ...reportRoutes(() => common.connect({ path: paths.engineSocket })),
+    ...mode.routes,
+  ]);
   turns.start();
   log.info({ cache, member, address: common.address(), epoch: common.memory.epoch() }, 'sidecar started');
 

@@ -1,0 +1,105 @@
+import { messageOf } from '#core/errors.ts';
+import type { SlotRange } from '#xcache/cluster/slots.ts';
+import { AGENT_USER, type EngineSession } from '#xcache/engine/session.ts';
+import { CLUSTER_PORTS } from './config.ts';
+
+/**
+ * Moves slots in the older way, slot by slot: marked on both sides, keys copied and removed batch by batch, then given to the new master. Clients are sent after their keys by the
+ * engines meanwhile. It may end at any point: the marks say how to go on (cluster/repair.ts).
+ */
+export interface Mover {
+  /** Slots are being moved. */
+  busy(): boolean;
+  /** Begins, and returns at once. One move a source at a time: others are left out. */
+  begin(move: OlderMove): void;
+  /** Why the newest one ended before its end. */
+  failure(): string | undefined;
+  stop(): Promise<void>;
+}
+
+export interface OlderMove {
+  from: { id: string; node: string; address: string };
+  to: { id: string; node: string; address: string };
+  slots: SlotRange;
+  /** All masters are told. */
+  others: string[];
+}
+
+export interface MoverOptions {
+  connect(address: string, timeoutMs: number): Promise<EngineSession>;
+  password(): string | undefined;
+  /** Whether this member may still act: asked before each slot and batch. */
+  holds(): boolean;
+  onEnd(): void;
+}
+
+/** A batch is one command: both engines do nothing else meanwhile. */
+const KEYS_A_BATCH = 50;
+/** Of one MIGRATE: a large key takes its time. */
+const MIGRATE_MS = 5000;
+const CALL_MS = 8000;
+
+export function createMover({ connect, password, holds, onEnd }: MoverOptions): Mover {
+  const running = new Map<string, Promise<void>>();
+  let stopped = false;
+  let failure: string | undefined;
+
+  async function work({ from, to, slots, others }: OlderMove): Promise<void> {
+    const open: EngineSession[] = [];
+    const at = async (address: string) => {
+      const session = await connect(address, CALL_MS);
+      open.push(session);
+      return session;
+    };
+    try {
+      const [source, target] = await Promise.all([at(from.address), at(to.address)]);
+      const rest = await Promise.all(others.map((address) => at(address).catch(() => undefined)));
+      for (let slot = slots.first; slot <= slots.last; slot += 1) {
+        await mark(target, slot, 'IMPORTING', from.node);
+        await mark(source, slot, 'MIGRATING', to.node);
+        if (!(await empty(source, slot, to.address))) return;
+        // The new owner first: would it crash, nobody else says that it has the slot.
+        await target.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.node);
+        await source.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.node);
+        for (const one of rest) await one?.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.node).catch(() => undefined);
+      }
+      failure = undefined;
+    } catch (error) {
+      failure = `slots from ${from.id} to ${to.id}: ${messageOf(error)}`;
+    } finally {
+      for (const session of open) session.close();
+    }
+  }
+
+  const mark = async (session: EngineSession, slot: number, how: string, node: string) => {
+    await session.call('CLUSTER', 'SETSLOT', slot, how, node);
+  };
+
+  /** @returns false when this member may not go on */
+  async function empty(source: EngineSession, slot: number, address: string): Promise<boolean> {
+    for (;;) {
+      if (stopped || !holds()) return false;
+      const keys = await source.call('CLUSTER', 'GETKEYSINSLOT', slot, KEYS_A_BATCH);
+      if (!Array.isArray(keys) || keys.length === 0) return true;
+      const account = ['AUTH2', AGENT_USER, password() ?? ''];
+      await source.call('MIGRATE', address, CLUSTER_PORTS.engine, '', 0, MIGRATE_MS, 'REPLACE', ...account, 'KEYS', ...keys.map(String));
+    }
+  }
+
+  return {
+    busy: () => running.size > 0,
+    failure: () => failure,
+    begin(move) {
+      if (stopped || running.has(move.from.id)) return;
+      const done = work(move).finally(() => {
+        running.delete(move.from.id);
+        onEnd();
+      });
+      running.set(move.from.id, done);
+    },
+    async stop() {
+      stopped = true;
+      await Promise.all(running.values());
+    },
+  };
+}
