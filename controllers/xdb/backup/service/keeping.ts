@@ -1,9 +1,9 @@
+import type { BackupRecords } from '#backup/records.ts';
 import { deleteFull, readCatalog } from '../catalog.ts';
 import { expired } from '../retention.ts';
 import type { BackupMarker, BackupRecord } from '../schema.ts';
 import type { BackupServiceDeps } from './deps.ts';
 import type { Place } from './place.ts';
-import type { BackupRecords } from './records.ts';
 import { told } from './work.ts';
 
 /**
@@ -20,7 +20,7 @@ export async function keepToPlan(
     records,
     keep,
     busy,
-  }: { place: Place; known: readonly BackupRecord[]; records: BackupRecords; keep: number; busy: string | undefined },
+  }: { place: Place; known: readonly BackupRecord[]; records: BackupRecords<BackupRecord>; keep: number; busy: string | undefined },
 ): Promise<void> {
   const { store, perMember, shown, history } = place;
   const catalog = await readCatalog(store);

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { createBackupRecords } from '#backup/records.ts';
 import { putText } from '#backup/stores/store.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { silentLogger } from '#core/log.ts';
@@ -9,8 +10,8 @@ import { waitFor } from '#core/sleep.ts';
 import { createFakeKv } from '#test/fake-kv.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { newSpec } from '#xdb/spec.ts';
-import type { BackupRecord } from '../schema.ts';
-import { createBackupRecords } from './records.ts';
+import { dbKeys } from '#xdb/store.ts';
+import { BackupRecord } from '../schema.ts';
 import { createBackupService } from './service.ts';
 
 const NOW = new Date('2026-01-02T02:15:30Z');
@@ -28,7 +29,7 @@ afterEach(async () => {
 async function serve(backup: Partial<DbSpec['backup']>, { running = true, ...more }: Partial<DbSpec> & { running?: boolean } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'backups-'));
   const consul = createFakeKv() as unknown as ConsulClient;
-  const records = createBackupRecords(consul, 'adb');
+  const records = createBackupRecords(consul, BackupRecord, dbKeys('adb'));
   await records.create(DONE);
   const made = newSpec({ name: 'adb', network: 'xcaas', created: '2026-01-01T00:00:00.000Z' });
   const spec = { ...made, ...more, backup: { ...made.backup, ...backup } };

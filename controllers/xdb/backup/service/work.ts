@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { BackupRecords } from '#backup/records.ts';
 import type { BackupStore } from '#backup/stores/store.ts';
 import { messageOf } from '#core/errors.ts';
 import { timeOfTransaction } from '../binlog/time.ts';
@@ -11,7 +12,6 @@ import { connectSql } from '../sql.ts';
 import { verifyBackup } from '../verify.ts';
 import type { BackupServiceDeps } from './deps.ts';
 import type { Place } from './place.ts';
-import type { BackupRecords } from './records.ts';
 
 /** Longest time in which tables are counted after a backup, in milliseconds. */
 const SUMS_BUDGET_MS = 10 * 60_000;
@@ -21,7 +21,7 @@ export interface Job {
   record: BackupRecord;
   place: Place;
   engineVersion: string;
-  records: BackupRecords;
+  records: BackupRecords<BackupRecord>;
   /** Says how far it is. */
   progress(sentence: string): void;
   signal: AbortSignal;

@@ -1,22 +1,25 @@
+import type { z } from 'zod';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { createRecords, type Stored } from '#core/consul/records.ts';
-import { dbKeys } from '#xdb/store.ts';
-import { BackupRecord } from '../schema.ts';
+import type { BackupRecordBase } from './schema.ts';
 
-/** `xcaas/db/<name>/backups/…` */
-export interface BackupRecords {
-  list(): Promise<Stored<BackupRecord>[]>;
-  get(id: string): Promise<BackupRecord | undefined>;
+/** `…/backups/…` of one service. */
+export interface BackupRecords<R> {
+  list(): Promise<Stored<R>[]>;
+  get(id: string): Promise<R | undefined>;
   /** @returns false when there is one already */
-  create(record: BackupRecord): Promise<boolean>;
+  create(record: R): Promise<boolean>;
   /** Changes one that is there. */
-  change(id: string, change: (present: BackupRecord) => BackupRecord | undefined): Promise<BackupRecord | undefined>;
+  change(id: string, change: (present: R) => R | undefined): Promise<R | undefined>;
   remove(id: string): Promise<void>;
 }
 
-export function createBackupRecords(consul: Pick<ConsulClient, 'kv'>, db: string): BackupRecords {
-  const records = createRecords(consul, BackupRecord);
-  const keys = dbKeys(db);
+export function createBackupRecords<R extends BackupRecordBase>(
+  consul: Pick<ConsulClient, 'kv'>,
+  schema: z.ZodType<R>,
+  keys: { backup(id: string): string; backupsPrefix: string },
+): BackupRecords<R> {
+  const records = createRecords(consul, schema);
   return {
     list: async () => (await records.list(keys.backupsPrefix)).sort((a, b) => a.value.id.localeCompare(b.value.id)),
     get: async (id) => (await records.get(keys.backup(id)))?.value,
