@@ -45,7 +45,7 @@ export async function readIfThere(path: string): Promise<string | undefined> {
 }
 
 /** A rename is durable only when the folder is (fsync(2)). */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();

@@ -201,19 +201,6 @@ describe('a pair of MariaDB engines', () => {
     await beat.promise;
   });
 
-  it('receives without a sync for each event where nobody counts on it, and says which it does (J3)', async () => {
-    const { sa, sb } = pair;
-    const writer = await client();
-    expect((await sb.facts()).slave).toMatchObject({ relaySynced: true });
-    await sb.setRelaySync(false);
-    for (let i = 0; i < 20; i++) await insert(writer, `unsynced ${i}`);
-    await caughtUp(sa, sb);
-    expect((await sb.facts()).slave).toMatchObject({ relaySynced: false });
-    await sb.setRelaySync(true);
-    expect((await sb.facts()).slave).toMatchObject({ relaySynced: true, io: 'running' });
-    await within(10_000, 'the slave has everything and says so', async () => (await sb.facts()).slave?.receiving === false);
-  });
-
   it('cuts who receives, and they come again by themselves (F2)', async () => {
     const { sa, sb } = pair;
     const dumping = async () =>

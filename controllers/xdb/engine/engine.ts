@@ -67,10 +67,6 @@ export interface EngineFacts {
     sqlError: string;
     /** Seconds, by the heartbeat row and the clocks of both hosts; it grows too while the master is silent. Null when not known. */
     lagSeconds: number | null;
-    /** Something of the master's was there to be received in the moment of the look: a slave that has everything waits for news. */
-    receiving: boolean;
-    /** What it receives is synced event by event ({@link EngineSession.setRelaySync}), as it must be where it acknowledges. */
-    relaySynced: boolean;
     /** Seconds between what was received last and what was applied last, by the master's clock alone; null before anything was. */
     backlogSeconds?: number | null;
     /** Whether everything received is applied, of an outside master that is followed by file and offset; else it follows from the GTIDs. */
@@ -127,11 +123,6 @@ export interface EngineSession {
   followUpstream(master: UpstreamMaster): Promise<void>;
   /** How far this engine is behind a master that is no member, asked of that master now. */
   behindUpstream(master: UpstreamMaster): Promise<UpstreamDistance>;
-  /**
-   * Whether each event is synced as it is received. Off only for a slave whose acknowledgements nobody counts on: it receives many times as fast. On: returns once
-   * everything that was received before is synced as well.
-   */
-  setRelaySync(on: boolean): Promise<void>;
   /** True when the slave holds (has received) everything up to `gtid`. */
   received(gtid: Gtid): Promise<boolean>;
   /** Writes the heartbeat row (E1). Its own connection and time limit: it hangs with everybody else. */
@@ -218,6 +209,11 @@ export interface Engine {
   initialise(options: { agentPassword: string }): Promise<void>;
   /** Empties the data directory (R2); the generation's file goes first and is the caller's. */
   wipe(): Promise<void>;
+  /**
+   * Throws away what was received and not applied, on a data directory that no engine runs on: after a start of the host its end may be missing, or anything in it be damaged.
+   * Gone from the disk when it returns; what is applied stays.
+   */
+  discardReceived(): Promise<void>;
   commandLine(options: StartOptions): Promise<CommandLine>;
   /** @throws AppError `unavailable` while it does not answer */
   connect(options: { timeoutMs: number }): Promise<EngineSession>;

@@ -93,8 +93,6 @@ const running: fc.Arbitrary<RunningEngine> = fc.record({
     sql: fc.constantFrom<'running' | 'stopped'>('running', 'stopped'),
     drained: mostly(true, false),
     lagSeconds: mostly<number | null>(0, null, 60),
-    busyMs: mostly(0, Number.POSITIVE_INFINITY),
-    unsynced: mostly(false, true),
     broken: mostly<string | undefined>(undefined, '1062'),
   }),
   relayUnapplied: mostly(false, true),
@@ -216,7 +214,6 @@ const PLACES: readonly Difference[] = [
     disk: { gen: undefined },
     data: { [ME]: undefined },
   },
-  { me: ME, sync: { leader: ref('a-2'), sync: null }, slave: { busyMs: 60_000 } },
 ];
 
 /** `usual`, with those fields taken from `other` that `pick` says, one call a field; parts are mixed field by field. */
@@ -366,7 +363,6 @@ describe('decide', () => {
       'clone',
       'follow',
       'forget_master',
-      'catch_up',
     ];
     everywhere(
       (step) => changes.includes(step.do),
@@ -460,27 +456,15 @@ describe('decide', () => {
     });
   });
 
-  it('J3: is ready only while it follows, unmarked on its disk, and syncs what it receives', () => {
+  it('J3: is ready only while it follows, and unmarked on its disk', () => {
     everywhere(
       (step) => step.do === 'publish' && step.ready !== null,
       ({ sync, engine: on, memory: m, local: here, step }) => {
-        expect([sync.state, on.slave.of, on.slave.io, here.disk.wasMaster, on.slave.unsynced]).toEqual([
-          'open',
-          sync.leader.id,
-          'running',
-          false,
-          false,
-        ]);
+        expect([sync.state, on.slave.of, on.slave.io, here.disk.wasMaster]).toEqual(['open', sync.leader.id, 'running', false]);
         expect(m.compared?.result).toBe('contained');
         expect(step).toMatchObject({ ready: EPOCH });
       },
     );
-  });
-
-  it('J3: stops syncing only where the record does not count on it', () => {
-    everywhere(does('catch_up'), ({ sync }) => {
-      expect([sync.sync?.id, sync.cand?.id, sync.leader.id]).not.toContain(ME);
-    });
   });
 
   it('R2, R3: throws data away only where nothing counts on them, and copies into nothing', () => {
@@ -521,8 +505,6 @@ describe('decide', () => {
       'sample',
       'kill_users',
       'read_only',
-      'catch_up',
-      'sync_relay',
     ];
     everywhere(
       (step) => commands.includes(step.do),

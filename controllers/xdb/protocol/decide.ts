@@ -89,7 +89,6 @@ const NEEDS_FRESH: ReadonlySet<Step['do']> = new Set([
   'start',
   'write',
   'publish',
-  'catch_up',
   'move',
   'take_lock',
   'wipe',

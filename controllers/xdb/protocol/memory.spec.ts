@@ -36,7 +36,6 @@ describe('A2: of which engine', () => {
       { rule: 'O4', do: 'read_only', on: false, reason: '' },
       { rule: 'P2', do: 'stop_receiving', epoch: 3, reason: '' },
       { rule: 'J2', do: 'follow', leader: 'a', semiSync: true, reason: '' },
-      { rule: 'J3', do: 'catch_up', at: 5, reason: '' },
     ];
     for (const command of commands) expect(remembered(full, command, { is: 'unknown' }, INSTANCE)).toEqual(forgetful(INSTANCE));
   });

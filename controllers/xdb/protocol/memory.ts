@@ -79,8 +79,6 @@ function afterCommand(memory: Memory, step: Step, outcome: Extract<Outcome, { is
   switch (step.do) {
     case 'adopt':
       return { ...forgetful(memory.instance), adopted: true };
-    case 'catch_up':
-      return { ...memory, withdrawn: undefined };
     case 'sample':
       return memory.back === undefined ? memory : { ...memory, back: { ...memory.back, g: outcome.g } };
     case 'stop_receiving':

@@ -21,7 +21,7 @@ describe('the protocol, with one transaction live at once', () => {
     expect(found.broken).toBe('');
     expect(found.complete).toBe(true);
     // Fewer would mean that the world has lost something that can happen.
-    expect(found.states).toBeGreaterThan(400_000);
+    expect(found.states).toBeGreaterThan(900_000);
   });
 
   it('has a way back to a whole pair from each of them, without a further fault', () => {

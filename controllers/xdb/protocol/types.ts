@@ -53,10 +53,6 @@ export interface SlaveFacts {
   drained: boolean;
   /** Seconds of received work that is not applied: an eligible slave has little (H4); null when not known. */
   lagSeconds: number | null;
-  /** Milliseconds since the thread that receives was last seen to have everything there is; Infinity before that. Not known: 0. */
-  busyMs?: number;
-  /** What it receives is not synced event by event now, so its acknowledgements are worth nothing. */
-  unsynced?: boolean;
   /** What it said when its SQL thread stopped by an error, or the leader refused it for good (errant or missing GTIDs): only a new copy helps. */
   broken: string | undefined;
   /** What it said when it last tried to connect in vain; it goes on trying. For people, nothing is decided by it. */
@@ -195,8 +191,6 @@ export interface Budgets {
   endMs: number;
   /** Between a fall back and the next way back to sync. */
   backOffMs: number;
-  /** A slave that has not had everything for so long receives without a sync for each event, as long as nobody counts on what it acknowledges. */
-  behindMs?: number;
 }
 
 export const BUDGETS: Budgets = {
@@ -210,7 +204,6 @@ export const BUDGETS: Budgets = {
   moveMs: 5_000,
   endMs: 10_000,
   backOffMs: 3_000,
-  behindMs: 1_000,
 };
 
 /** A record to be written in one transaction; `rev` and `nonce` are the executor's. */
@@ -273,18 +266,16 @@ export type Step = Why &
     /** `epoch`: of P2 and P4, remembered for it. */
     | { rule: 'P2' | 'J' | 'upstream'; do: 'stop_receiving'; epoch: number }
     | { rule: 'P3' | 'J1' | 'upstream'; do: 'drain' }
+    /** Ends with the note on this disk that all its data are there (see `follow`). */
     | { rule: 'P4' | 'upstream'; do: 'forget_master'; epoch: number }
     /** Against the leader's generation `gen`, in `epoch`. */
     | { rule: 'J2'; do: 'compare'; leader: string; gen: string; epoch: number }
     /** Writes `data/<me>` {gen: disk.gen, boot: instance, ready} by compare-and-set at `at` (0 = must not exist). */
     | { rule: 'J3'; do: 'publish'; ready: number | null; at: number }
     /**
-     * Takes "ready" back by compare-and-set at `at`, reads the record after that and, where it does not name this member, receives without a sync for each event. `failed`:
-     * somebody was first.
+     * Begins with a note on this disk: what is acknowledged from here on may be in the memory of this host only, until it is applied. A sidecar that finds the note of
+     * an earlier start of the host gives its data a new generation (G1): nothing that means the former ones counts on them any more.
      */
-    | { rule: 'J3'; do: 'catch_up'; at: number }
-    /** Each event is synced as it is received from here on, and what was received before is. */
-    | { rule: 'J3'; do: 'sync_relay' }
     | { rule: 'J2'; do: 'follow'; leader: string; semiSync: boolean }
     | { rule: 'upstream'; do: 'follow_upstream' }
     /** R2: SIGKILL the engine, delete the generation, then the data, in that order. */

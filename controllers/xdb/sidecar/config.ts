@@ -13,6 +13,8 @@ const SidecarEnv = z.object({
   XCAAS_TEST_FAILPOINTS: z.string().default(''),
   /** Guards of the protocol that a test switches off, to prove that its checker finds what they prevent. */
   XCAAS_TEST_GUARDS: z.string().default(''),
+  /** File that a test gives instead of the kernel's boot id, to let a host start anew. */
+  XCAAS_TEST_BOOT_ID: z.string().default(''),
 });
 
 /** Where things lie in a member's container (images/xdb/README.md). */
@@ -38,6 +40,8 @@ export interface SidecarPaths {
   /** Room that is set free when the disk is full, so that the engine can be stopped and started. */
   reserve: string;
   backup: string;
+  /** A new one with each start of the host's kernel. */
+  bootId: string;
   engineSocket: string;
   haproxySocket: string;
   haproxyMaster: string;
@@ -50,7 +54,7 @@ export interface SidecarConfig {
   node: string;
   host: string;
   paths: SidecarPaths;
-  test: { failpoints: string; guards: string };
+  test: { failpoints: string; guards: string; bootId: string };
 }
 
 /** Ports of a member on the database's network. */
@@ -77,6 +81,7 @@ export function sidecarPaths(root = ''): SidecarPaths {
     endpoint: join(state, 'endpoint.json'),
     reserve: join(state, 'reserve'),
     backup: join(root, '/var/lib/xdb-backup'),
+    bootId: join(root, '/proc/sys/kernel/random/boot_id'),
     engineSocket: join(run, 'engine.sock'),
     haproxySocket: join(run, 'haproxy.sock'),
     haproxyMaster: join(run, 'haproxy-master.sock'),
@@ -87,12 +92,13 @@ export function sidecarPaths(root = ''): SidecarPaths {
 /** @throws AppError `invalid` naming the variable that is missing or wrong */
 export function readConfig(env: NodeJS.ProcessEnv, root = ''): SidecarConfig {
   const read = validate(SidecarEnv, env, 'the environment of the sidecar');
+  const bootId = read.XCAAS_TEST_BOOT_ID;
   return {
     db: read.XCAAS_NAME,
     member: read.XCAAS_MEMBER,
     node: read.XCAAS_NODE,
     host: read.XCAAS_HOST,
-    paths: sidecarPaths(root),
-    test: { failpoints: read.XCAAS_TEST_FAILPOINTS, guards: read.XCAAS_TEST_GUARDS },
+    paths: { ...sidecarPaths(root), ...(bootId === '' ? {} : { bootId }) },
+    test: { failpoints: read.XCAAS_TEST_FAILPOINTS, guards: read.XCAAS_TEST_GUARDS, bootId },
   };
 }

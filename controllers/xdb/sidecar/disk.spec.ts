@@ -2,13 +2,15 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openDisk } from './disk.ts';
-import { createFailpoints } from './failpoint.ts';
+import { type MemberDisk, openDisk as openAt } from './disk.ts';
+import { createFailpoints, type Failpoints } from './failpoint.ts';
 
 const owner = { db: 'adb', member: 'adb-1' };
 const none = createFailpoints('');
 let folder: string;
 let path: string;
+const openDisk = (at: string, who: typeof owner, failpoints: Failpoints, kernel = 'boot-1'): Promise<MemberDisk> =>
+  openAt(at, who, failpoints, kernel);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'xdb-disk-'));
   path = join(folder, 'xdb.json');
@@ -83,5 +85,46 @@ describe('openDisk', () => {
     expect(disk.now()).toMatchObject({ rev: 0, epoch: 0 });
     await disk.raise(3, 2);
     expect((await openDisk(path, owner, none)).now()).toMatchObject({ rev: 3, epoch: 2 });
+  });
+});
+
+describe('what was received, over a start of the host', () => {
+  const reboot = () => openDisk(path, owner, none, 'boot-2');
+
+  it('counts as long as the host runs on, whatever happens to the sidecar', async () => {
+    const disk = await openDisk(path, owner, none);
+    await disk.beginGeneration();
+    await disk.noteReceiving();
+    expect(disk.lostMemory()).toBe(false);
+    expect((await openDisk(path, owner, none)).lostMemory()).toBe(false);
+  });
+
+  it('may be gone after it: the data get a new generation, once', async () => {
+    const disk = await openDisk(path, owner, none);
+    const gen = await disk.beginGeneration();
+    await disk.markMaster(true);
+    await disk.raise(7, 3);
+    await disk.noteReceiving();
+    const after = await reboot();
+    expect(after.lostMemory()).toBe(true);
+    const renewed = await after.renewGeneration();
+    expect(renewed).not.toBe(gen);
+    expect(after.lostMemory()).toBe(false);
+    // What an old leader must cut off (S2) is in its binlog still.
+    expect((await reboot()).now()).toMatchObject({ gen: renewed, wasMaster: true, receivingSince: null, rev: 7, epoch: 3 });
+  });
+
+  it('is none that matters once all of it is applied, for a leader, and in new data', async () => {
+    for (const whole of ['noteWhole', 'markMaster', 'endGeneration', 'beginGeneration'] as const) {
+      const disk = await openDisk(path, owner, none);
+      await disk.beginGeneration();
+      await disk.noteReceiving();
+      if (whole === 'markMaster') {
+        await disk.markMaster(false);
+        expect((await reboot()).lostMemory()).toBe(true);
+        await disk.markMaster(true);
+      } else await disk[whole]();
+      expect((await reboot()).lostMemory(), whole).toBe(false);
+    }
   });
 });

@@ -13,6 +13,11 @@ const MemberMemory = z.object({
   /** Generation of the data beside this file; null while there is none. */
   gen: z.string().min(1).nullable(),
   wasMaster: z.boolean(),
+  /**
+   * Start of the host's kernel (its boot id) in whose memory the end of what this member has received may be, acknowledged and not applied; null when all of it is on the
+   * disk.
+   */
+  receivingSince: z.string().min(1).nullable().default(null),
   /** Highest that this member has seen of the record (K1). */
   rev: z.number().int().min(0),
   epoch: z.number().int().min(0),
@@ -34,24 +39,38 @@ export interface MemberDisk {
   /** K1: remembers the highest revision and epoch that were seen. */
   raise(rev: number, epoch: number): Promise<void>;
   markMaster(was: boolean): Promise<void>;
+  /** J2: to be called before anything is received. */
+  noteReceiving(): Promise<void>;
+  /** P4: everything that was received is applied, and nothing more is received. */
+  noteWhole(): Promise<void>;
+  /** What was received may have been lost with the memory of the host: it was started anew since. */
+  lostMemory(): boolean;
   /** With which restart serial of the specification the engine is being started. */
   noteStart(serial: number): Promise<void>;
   /** Names the data that was just made, whole. @returns its generation */
   beginGeneration(): Promise<string>;
+  /** G1: after {@link lostMemory}. Nothing that means these data as they were may count on them. @returns the new generation */
+  renewGeneration(): Promise<string>;
   /** R2: to be called before the first file is removed. The mark of a master goes too: it was one of the data. */
   endGeneration(): Promise<void>;
 }
 
 /**
+ * @param kernel boot id of the host's kernel
  * @throws AppError `conflict` when the volume belongs to another database or member; `internal` when the file is damaged: a member whose memory is lost
  * must not guess
  */
-export async function openDisk(path: string, owner: { db: string; member: string }, failpoints: Failpoints): Promise<MemberDisk> {
+export async function openDisk(
+  path: string,
+  owner: { db: string; member: string },
+  failpoints: Failpoints,
+  kernel: string,
+): Promise<MemberDisk> {
   await mkdir(dirname(path), { recursive: true });
   const text = await readIfThere(path);
   const isNew = text === undefined;
   let memory: MemberMemory = isNew
-    ? { v: 1, ...owner, gen: null, wasMaster: false, rev: 0, epoch: 0, startedSerial: 0 }
+    ? { v: 1, ...owner, gen: null, wasMaster: false, receivingSince: null, rev: 0, epoch: 0, startedSerial: 0 }
     : parse(path, text);
   if (memory.db !== owner.db || memory.member !== owner.member) {
     throw new AppError('conflict', `this volume holds the data of ${memory.member} of the database ${memory.db}`, {
@@ -86,14 +105,27 @@ export async function openDisk(path: string, owner: { db: string; member: string
           ? undefined
           : { rev: Math.max(rev, present.rev), epoch: Math.max(epoch, present.epoch) },
       ),
-    markMaster: (was) => write(({ wasMaster }) => (wasMaster === was ? undefined : { wasMaster: was })),
+    // A leader has everything on its disk, also one that an operator wrote down by hand.
+    markMaster: (was) =>
+      write(({ wasMaster, receivingSince }) => {
+        if (was) return wasMaster && receivingSince === null ? undefined : { wasMaster: true, receivingSince: null };
+        return wasMaster ? { wasMaster: false } : undefined;
+      }),
+    noteReceiving: () => write(({ receivingSince }) => (receivingSince === kernel ? undefined : { receivingSince: kernel })),
+    noteWhole: () => write(({ receivingSince }) => (receivingSince === null ? undefined : { receivingSince: null })),
+    lostMemory: () => memory.receivingSince !== null && memory.receivingSince !== kernel,
     noteStart: (serial) => write(({ startedSerial }) => (startedSerial === serial ? undefined : { startedSerial: serial })),
     async beginGeneration() {
       const gen = randomUUID();
-      await write(() => ({ gen, wasMaster: false }));
+      await write(() => ({ gen, wasMaster: false, receivingSince: null }));
       return gen;
     },
-    endGeneration: () => write(() => ({ gen: null, wasMaster: false })),
+    async renewGeneration() {
+      const gen = randomUUID();
+      await write(() => ({ gen, receivingSince: null }));
+      return gen;
+    },
+    endGeneration: () => write(() => ({ gen: null, wasMaster: false, receivingSince: null })),
   };
 }
 

@@ -13,7 +13,7 @@ const engine = {
 
 const slave: NonNullable<EngineFacts['slave']> = {
   ...{ masterHost: '10.0.0.1', masterPort: 3305, master: 'adb-1', io: 'running', sql: 'running' },
-  ...{ receiving: false, relaySynced: true, ioGtid: '0-1-50', ioError: '', sqlError: '', lagSeconds: 2 },
+  ...{ ioGtid: '0-1-50', ioError: '', sqlError: '', lagSeconds: 2 },
 };
 const facts: EngineFacts = {
   ...{
@@ -35,7 +35,7 @@ const seen = (more: Partial<EngineFacts>, input: Partial<FactsInput> = {}) =>
   runningEngine(
     {
       ...{ me: 'adb-1', facts: { ...facts, ...more }, waitAgeMs: 0, unacknowledgedBefore: 0, memory: forgetful('i') },
-      ...{ positions: new Map(), boots: { 'adb-2': { boot: 'b2', index: 7 } }, moveReached: false, busyMs: 0, busy: undefined },
+      ...{ positions: new Map(), boots: { 'adb-2': { boot: 'b2', index: 7 } }, moveReached: false, busy: undefined },
       peerOf: () => ({ address: '10.0.0.1', serverId: 77 }),
       ...input,
     },

@@ -18,8 +18,6 @@ export interface FactsInput {
   /** Where a member is now, and its engine's number: whom a slave is told to follow is known by a name that was written down when it was. */
   peerOf(member: string): { address: string | undefined; serverId: number };
   moveReached: boolean;
-  /** Milliseconds since this slave was last seen to have everything; see {@link SlaveFacts}. */
-  busyMs: number;
   busy: string | undefined;
 }
 
@@ -82,7 +80,7 @@ function lastSequence(position: string): bigint | undefined {
   return numbers.length === 0 ? undefined : numbers.reduce((sum, digits) => sum + BigInt(digits), 0n);
 }
 
-function slaveFacts({ facts, peerOf, busyMs }: FactsInput, reaches: (position: string, goal: string) => boolean): SlaveFacts {
+function slaveFacts({ facts, peerOf }: FactsInput, reaches: (position: string, goal: string) => boolean): SlaveFacts {
   const { slave, appliedGtid, relayUnapplied } = facts;
   if (slave === undefined) {
     return { of: undefined, outside: false, io: 'stopped', sql: 'stopped', drained: !relayUnapplied, lagSeconds: null, broken: undefined };
@@ -97,8 +95,6 @@ function slaveFacts({ facts, peerOf, busyMs }: FactsInput, reaches: (position: s
     drained,
     // Once everything is applied the age of the last row tells how long the master has been silent, not how far the slave is behind.
     lagSeconds: slave.master === undefined ? outsideLag(slave, drained) : drained ? 0 : slave.lagSeconds,
-    busyMs,
-    unsynced: !slave.relaySynced,
     broken: brokenBecause(slave),
     ...(slave.io === 'connecting' && slave.ioError !== '' ? { trouble: slave.ioError } : {}),
   };

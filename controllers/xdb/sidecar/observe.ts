@@ -3,7 +3,6 @@ import { within } from '#member/within.ts';
 import type { Engine, EngineFacts } from '#xdb/engine/engine.ts';
 import { memoryOf } from '#xdb/protocol/memory.ts';
 import type { Local, Memory } from '#xdb/protocol/types.ts';
-import { createBusyAge } from './busy-age.ts';
 import type { MemberMemory } from './disk.ts';
 import type { DiskUse } from './disk-guard.ts';
 import type { EngineLook } from './engine-link.ts';
@@ -52,7 +51,6 @@ export function createObserver({ db, me, addressOf, engine, requests, now = () =
   const unacknowledged = createUnacknowledged();
   const promotingAge = createAgeOf(now);
   const moveAge = createAgeOf(now);
-  const busyAge = createBusyAge(now);
   let fellBackAt = Number.NEGATIVE_INFINITY;
 
   async function engineOf(seen: Seen, facts: EngineFacts): Promise<Local['engine']> {
@@ -73,7 +71,6 @@ export function createObserver({ db, me, addressOf, engine, requests, now = () =
       positions: seen.positions,
       boots: Object.fromEntries(data.map(([id, { value, index }]) => [id, { boot: value.boot, index }])),
       moveReached,
-      busyMs: busyAge(facts),
       peerOf: (id: string) => ({ address: addressOf(id), serverId: serverIdOf(db, id) }),
       busy: facts.busy,
     };

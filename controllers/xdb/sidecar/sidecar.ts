@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { createConsul, parseKv } from '#core/consul/client.ts';
 import { watchConsul } from '#core/consul/watch.ts';
-import { AppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createLoop } from '#core/loop.ts';
@@ -25,16 +24,16 @@ import { createAfterTurn } from './after-turn.ts';
 import { backupRoutes, createBackups } from './backups.ts';
 import { createRecipient } from './clone-client.ts';
 import { type SidecarConfig, XDB_PORTS } from './config.ts';
-import { type MemberDisk, openDisk } from './disk.ts';
 import { guardDisk } from './disk-guard.ts';
 import { createEngineLink } from './engine-link.ts';
 import type { Tools } from './execute/context.ts';
-import { createFailpoints, type Failpoints } from './failpoint.ts';
+import { createFailpoints } from './failpoint.ts';
 import { readGuards } from './guards.ts';
 import { createHeartbeat } from './heartbeat.ts';
 import { createKnownAddresses } from './known-addresses.ts';
 import { createMetrics } from './metrics.ts';
 import { createObserver } from './observe.ts';
+import { openOwnDisk } from './own-disk.ts';
 import { startOwnPeers } from './own-peers.ts';
 import { PACE, paceOf } from './pace.ts';
 import { keepParameters } from './parameters.ts';
@@ -85,14 +84,14 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const stopping = new AbortController();
   const failpoints = createFailpoints(config.test.failpoints);
   const { guards } = readGuards(config.test.guards);
-  if (config.test.failpoints !== '' || config.test.guards !== '') log.warn(config.test, 'this member is under test: it is not safe');
+  if (Object.values(config.test).some((word) => word !== '')) log.warn(config.test, 'this member is under test: it is not safe');
 
   await mkdir(paths.state, { recursive: true });
   const lock = await holdInstanceLock(paths.lock);
   const credentials = createCredentials(paths.credentials, log, Credentials);
   await credentials.refresh();
   const { engine, users } = deps.engine(() => credentials.current()?.agent);
-  const disk = await openOwnDisk(config, engine, failpoints);
+  const disk = await openOwnDisk(config, engine, failpoints, log);
   const token = await readToken(paths.consulToken);
   const consul = createConsul({ socketPath: paths.consulSocket, ...(token === undefined ? {} : { token }) });
   const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log, ports: XDB_PORTS });
@@ -114,7 +113,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     return known === undefined ? undefined : peerSecretOf(known);
   };
   const peers = createPeerClient({ db, member, tls, secret });
-  const addresses = createKnownAddresses(endpoint.current());
+  const addresses = createKnownAddresses(endpoint.current(), { member, address: () => address });
   const heartbeat = createHeartbeat({ engine, log });
   const session = keepSession<MemberStatus>({
     ...{ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty },
@@ -264,19 +263,6 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
       lock.close();
     },
   };
-}
-
-/** @throws AppError `conflict` when the volume belongs to somebody else, or holds data of which nothing is known */
-async function openOwnDisk({ db, member, paths }: SidecarConfig, engine: Engine, failpoints: Failpoints): Promise<MemberDisk> {
-  const disk = await openDisk(paths.memory, { db, member }, failpoints);
-  if (!disk.isNew) return disk;
-  if (await engine.hasData()) {
-    throw new AppError('conflict', 'this volume holds data of which nothing is known', {
-      hint: 'give the member an empty volume; nothing was touched',
-    });
-  }
-  await disk.claim();
-  return disk;
 }
 
 /** Calls on when the text differs from the one before. */

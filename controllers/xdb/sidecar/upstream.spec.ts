@@ -12,7 +12,7 @@ type Slave = NonNullable<EngineFacts['slave']>;
 
 const slave: Slave = {
   ...{ masterHost: '10.1.1.1', masterPort: 3306, master: undefined, io: 'running', sql: 'running' },
-  ...{ receiving: false, relaySynced: true, ioGtid: '3-1-50', ioError: '', sqlError: '', lagSeconds: null, backlogSeconds: 7 },
+  ...{ ioGtid: '3-1-50', ioError: '', sqlError: '', lagSeconds: null, backlogSeconds: 7 },
 };
 const facts: EngineFacts = {
   ...{
@@ -32,7 +32,7 @@ const seen = (change: Partial<Slave>, applied = '3-1-50') =>
   runningEngine(
     {
       ...{ me: 'bdb-1', facts: { ...facts, appliedGtid: applied, slave: { ...slave, ...change } }, waitAgeMs: 0, unacknowledgedBefore: 0 },
-      ...{ memory: forgetful('i'), positions: new Map(), boots: {}, moveReached: false, busyMs: 0, busy: undefined },
+      ...{ memory: forgetful('i'), positions: new Map(), boots: {}, moveReached: false, busy: undefined },
       peerOf: () => ({ address: undefined, serverId: 77 }),
     },
     { compare: (a, b) => (a === b ? 0 : undefined) },
@@ -76,7 +76,7 @@ describe('a pair that goes on in the numbering of another master', () => {
     runningEngine(
       {
         ...{ me: 'bdb-1', facts: { ...facts, binlogGtid, dumps: [{ member: 'bdb-2', semiSync: false }] }, waitAgeMs: 0 },
-        ...{ unacknowledgedBefore: 0, memory: forgetful('i'), moveReached: false, busyMs: 0, busy: undefined },
+        ...{ unacknowledgedBefore: 0, memory: forgetful('i'), moveReached: false, busy: undefined },
         positions: new Map([['bdb-2', { gen: 'g', boot: 'b', received, from: 'bdb-1' }]]),
         boots: { 'bdb-2': { boot: 'b', index: 1 } },
         peerOf: () => ({ address: undefined, serverId: 77 }),

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { dump, load } from './clone.ts';
 import { connectLocal } from './connect.ts';
+import { discardReceived } from './discard.ts';
 import { compareGtid } from './gtid.ts';
 import { hasData, initialise, wipe } from './initialise.ts';
 import { WRITER } from './names.ts';
@@ -29,6 +30,7 @@ export function createMariadb(options: MariadbOptions): MariadbEngine {
     hasData: () => hasData(setting),
     initialise: ({ agentPassword }) => initialise(setting, agentPassword),
     wipe: () => wipe(setting),
+    discardReceived: () => discardReceived(setting.dataDir),
     async commandLine(start) {
       const { programs, defaultsFile, dataDir, socketPath } = setting;
       return startCommand({ ...start, server: programs.server, defaultsFile, dataDir, socketPath, instance: randomUUID() });

@@ -18,13 +18,11 @@ interface Variables {
   binlogGtid: string | null;
   appliedGtid: string | null;
   serverId: number | string;
-  syncRelayLog: number | string;
 }
 
 const VARIABLES = `SELECT @@GLOBAL.report_user instance, VERSION() version, @@GLOBAL.read_only readOnly,
   @@GLOBAL.rpl_semi_sync_master_enabled semiSyncMaster, @@GLOBAL.rpl_semi_sync_slave_enabled semiSyncSlave,
-  @@GLOBAL.gtid_binlog_pos binlogGtid, @@GLOBAL.gtid_slave_pos appliedGtid, @@GLOBAL.server_id serverId,
-  @@GLOBAL.sync_relay_log syncRelayLog`;
+  @@GLOBAL.gtid_binlog_pos binlogGtid, @@GLOBAL.gtid_slave_pos appliedGtid, @@GLOBAL.server_id serverId`;
 
 const STATUS = [
   'Rpl_semi_sync_master_status',
@@ -81,8 +79,6 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
             masterServerId: slave.masterServerId,
             io: slave.io,
             sql: slave.sql,
-            receiving: slave.receiving,
-            relaySynced: Number(variables.syncRelayLog) === 1,
             ioGtid: received,
             ioError: slave.ioError,
             sqlError: slave.sqlError,

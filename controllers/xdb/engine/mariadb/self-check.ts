@@ -5,8 +5,8 @@ import { SAFETY } from './start-options.ts';
 /** Said by the engine in other words, or said to be only whether it is on. */
 const SHOWN: Readonly<Record<string, string>> = { log_bin: 'ON', innodb_flush_log_at_trx_commit: '1' };
 const NOT_SHOWN = ['relay_log', 'master_retry_count', 'skip_slave_start'];
-/** Is changed while the engine runs: facts tell of it; one by one is never wrong (`upstream/follow.ts`). */
-const CHANGES = ['sync_relay_log', 'slave_parallel_mode'];
+/** Is changed while the engine runs; one by one is never wrong (`upstream/follow.ts`). */
+const CHANGES = ['slave_parallel_mode'];
 
 /**
  * Whether what the protocol stands on is in force: an engine that was started by somebody else, or changed since, must not be taken for one of ours.

@@ -12,7 +12,6 @@ import { AGENT, WRITER } from './names.ts';
 import type { Setting } from './options.ts';
 import { setReadOnly } from './read-only.ts';
 import { drain, type RelayLog, standing } from './relay.ts';
-import { setRelaySync } from './relay-sync.ts';
 import { checkSettings } from './self-check.ts';
 import type { Sql } from './sql.ts';
 import { positions, slaveStatus } from './status.ts';
@@ -61,7 +60,6 @@ export async function openSession(setting: Setting, relay: RelayLog, timeoutMs: 
         const { binlog, applied } = await positions(sql);
         return compareWith(programs, newestGtid(binlog, applied), master, log, COMPARE_MS);
       },
-      setRelaySync: (on) => setRelaySync(sql, dataDir, on),
       follow: (master, options) => follow(sql, relay, setting, master, options),
       followUpstream: (master) => followUpstream(sql, setting, master),
       behindUpstream: (master) => behindUpstream(sql, setting, master),

@@ -15,7 +15,9 @@ export const SAFETY: Readonly<Record<string, string>> = {
   sync_binlog: '1',
   innodb_flush_log_at_trx_commit: '1',
   innodb_doublewrite: 'ON',
-  sync_relay_log: '1',
+  // What is acknowledged is in the memory of the slave's host and on the master's disk: one sync an event, which is all a slave can do, takes three quarters of a pair's
+  // commits. A start of the host makes an end of what rests on it (docs/xdb-protocol.md, J2).
+  sync_relay_log: '10000',
   // A master that is away is asked for until it is back.
   master_retry_count: '0',
   relay_log_recovery: 'OFF',

@@ -6,8 +6,6 @@ export interface SlaveStatus {
   port: number;
   io: 'running' | 'connecting' | 'stopped';
   sql: 'running' | 'stopped';
-  /** The thread that receives has something to do. */
-  receiving: boolean;
   /** Empty after a restart until the thread that receives was started again. */
   ioGtid: string;
   ioError: string;
@@ -39,7 +37,6 @@ export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): P
     port: number('Master_Port'),
     io: text('Slave_IO_Running') === 'Yes' ? 'running' : text('Slave_IO_Running') === 'No' ? 'stopped' : 'connecting',
     sql: text('Slave_SQL_Running') === 'Yes' ? 'running' : 'stopped',
-    receiving: text('Slave_IO_Running') === 'Yes' && text('Slave_IO_State') !== 'Waiting for master to send event',
     ioGtid: text('Gtid_IO_Pos'),
     ioError: text('Last_IO_Error'),
     sqlError: text('Last_SQL_Error'),

@@ -20,7 +20,6 @@ function settle(s: f.State, member: number, keepStaleReady: boolean): void {
     s[o + f.CONNECTED] = 0;
   }
   if (s[m + f.IO] === 0) s[m + f.CONNECTED] = 0;
-  if (s[m + f.DRAINED] === 1) s[m + f.SOFT] = 0;
   const leads = s[f.LEADER] === member;
   if (!leads && s[f.SYNC] === 0 && s[f.CAND] === 0 && s[f.PREV] === 0) s[m + f.GEN_OK] = 1;
   if (s[m + f.READY] === 2 && !keepStaleReady) s[m + f.READY] = 0;
@@ -43,7 +42,7 @@ function settleMemory(s: f.State, m: number, leads: boolean): void {
   s[m + f.WITHDRAWN] = 0;
 }
 
-const WITH_ENGINE = [f.UNSYNCED, f.SEMI_SYNC, f.SQL, f.IO, f.CONNECTED, f.PENDING, f.NO_WAIT, f.ACK_IN, f.BOOT, f.STRAY];
+const WITH_ENGINE = [f.SEMI_SYNC, f.SQL, f.IO, f.CONNECTED, f.PENDING, f.NO_WAIT, f.ACK_IN, f.BOOT, f.STRAY];
 
 function swap(s: f.State): void {
   const a = f.at(0);

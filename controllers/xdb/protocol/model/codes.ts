@@ -21,10 +21,7 @@ export const WRITE_NONE = 16;
 export const WRITE_CAND = 17;
 export const WRITE_OPEN = 18;
 export const WRITE_WITHDRAW = 19;
-/** Not decided: what CATCH_UP goes on with, once "ready" is taken back. */
-export const READ_AGAIN = 20;
-export const UNSYNC = 21;
-export const LAST_KEPT = 21;
+export const LAST_KEPT = 19;
 /** Writes whose answer changes nothing that it remembers. */
 export const WRITE_SYNC = 22;
 export const WRITE_PROMOTE = 23;
@@ -39,8 +36,6 @@ export const CLONE = 30;
 export const KILL_USERS = 31;
 export const ADOPT = 32;
 export const LEAVE = 33;
-export const CATCH_UP = 34;
-export const SYNC_RELAY = 35;
 export const NOTHING = 0;
 
 /** Bits of requests on their way. */
@@ -63,8 +58,7 @@ export const PUB_STALE = 4;
 export const PUB_OLD_SHIFT = 3;
 
 /** Commands on the connection to one instance of the engine. */
-export const isCommand = (code: number): boolean =>
-  (code >= ASYNC && code <= FORGET && code !== WIPE && code !== MARK && code !== UNMARK) || code === READ_AGAIN || code === UNSYNC;
+export const isCommand = (code: number): boolean => code >= ASYNC && code <= FORGET && code !== WIPE && code !== MARK && code !== UNMARK;
 export const isAwaited = (code: number): boolean => code >= WRITE_NONE && code <= WRITE_WITHDRAW;
 
 const WRITES: Readonly<Record<string, number>> = {
@@ -105,10 +99,6 @@ export function codeOf(step: Step): number {
       return FORGET;
     case 'publish':
       return step.ready === null ? PUBLISH_BOOT : PUBLISH_READY;
-    case 'catch_up':
-      return CATCH_UP;
-    case 'sync_relay':
-      return SYNC_RELAY;
     case 'kill':
       return KILL;
     case 'sample':

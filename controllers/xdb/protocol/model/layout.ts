@@ -19,7 +19,7 @@ export const AUTHOR = 5;
 export const ACKED = 6;
 
 const MEMBERS_AT = 8;
-export const MEMBER_SIZE = 35;
+export const MEMBER_SIZE = 34;
 export const SIZE = MEMBERS_AT + 2 * MEMBER_SIZE;
 /** Where a member's fields begin. */
 export const at = (member: number): number => MEMBERS_AT + member * MEMBER_SIZE;
@@ -67,14 +67,13 @@ export const DOING = 26;
 export const REQUESTS = 27;
 /** Writes of its data record on their way. */
 export const PUBLISHING = 28;
-/** Command of a former life of the sidecar that still is in the engine: 0 none, 1 semi-sync off, 2 read-only off, 3 START SLAVE, 4 no sync of the relay log. */
+/** Command of a former life of the sidecar that still is in the engine: 0 none, 1 semi-sync off, 2 read-only off, 3 START SLAVE. */
 export const STRAY = 29;
 export const ADOPTED = 30;
 /** R1 confirmed. */
 export const WITHDRAWN = 32;
-/** What it receives is not synced event by event; the end of its relay log is not on the disk, and not applied. */
-export const UNSYNCED = 33;
-export const SOFT = 34;
+/** J2: noted on its disk that what it has may be in the memory of this start of its host only. */
+export const NOTED = 33;
 /** The record as it was last read here, where that is not the present one (bits below); 0 = it is. */
 export const VIEW = 31;
 
@@ -91,8 +90,8 @@ export const VIEW_EPOCH_OVER = 128;
 export const VIEW_BOOT = 256;
 export const VIEW_READY_SHIFT = 9;
 const VIEW_BITS = 11;
-/** With WITHDRAWN, UNSYNCED, SOFT and the third bit of STRAY above them. */
-const LAST_BITS = 15;
+/** With WITHDRAWN and NOTED above them. */
+const LAST_BITS = 13;
 
 export type State = Int32Array;
 
@@ -137,19 +136,14 @@ export function pack(s: State, words: Uint32Array, to: number): void {
       (s[m + DOING]! << 9) |
       (s[m + REQUESTS]! << 14) |
       (s[m + PUBLISHING]! << 22) |
-      ((s[m + STRAY]! & 3) << 28) |
+      (s[m + STRAY]! << 28) |
       (s[m + ADOPTED]! << 30) |
       (((s[AUTHOR]! >> (member + 1)) & 1) << 31);
   }
   words[to + 4] = last(s, at(0)) | (last(s, at(1)) << LAST_BITS);
 }
 
-const last = (s: State, m: number): number =>
-  s[m + VIEW]! |
-  (s[m + WITHDRAWN]! << VIEW_BITS) |
-  (s[m + UNSYNCED]! << (VIEW_BITS + 1)) |
-  (s[m + SOFT]! << (VIEW_BITS + 2)) |
-  ((s[m + STRAY]! >> 2) << (VIEW_BITS + 3));
+const last = (s: State, m: number): number => s[m + VIEW]! | (s[m + WITHDRAWN]! << VIEW_BITS) | (s[m + NOTED]! << (VIEW_BITS + 1));
 
 /** The opposite of {@link pack}; a packed state always has member 0 as leader. */
 export function unpack(words: Uint32Array, from: number, s: State): void {
@@ -200,9 +194,8 @@ export function unpack(words: Uint32Array, from: number, s: State): void {
     s[m + VIEW] = bit(words, from, 4, LAST_BITS * member, (1 << VIEW_BITS) - 1);
     const rest = LAST_BITS * member + VIEW_BITS;
     s[m + WITHDRAWN] = bit(words, from, 4, rest, 1);
-    s[m + UNSYNCED] = bit(words, from, 4, rest + 1, 1);
-    s[m + SOFT] = bit(words, from, 4, rest + 2, 1);
-    s[m + STRAY] = ((b >>> 28) & 3) | (bit(words, from, 4, rest + 3, 1) << 2);
+    s[m + NOTED] = bit(words, from, 4, rest + 1, 1);
+    s[m + STRAY] = (b >>> 28) & 3;
   }
 }
 

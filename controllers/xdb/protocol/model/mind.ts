@@ -43,13 +43,9 @@ export interface MindOptions {
   guards: Guards;
   /** A1 is modelled: commands outlive the sidecar that sent them, until the next one has ended them. */
   strays: boolean;
-  /** J3: it is seen that the relay log is not synced, and changed before anybody counts on it. */
-  seesUnsynced: boolean;
-  /** A slave may be behind its leader. */
-  fallsBehind: boolean;
 }
 
-export function createMind({ guards, strays, seesUnsynced, fallsBehind }: MindOptions): Mind {
+export function createMind({ guards, strays }: MindOptions): Mind {
   const decided = new Map<number, readonly number[]>();
   const remembered = new Int16Array(1 << 21).fill(-1);
   const stepOf = new Map<number, Step>();
@@ -69,7 +65,7 @@ export function createMind({ guards, strays, seesUnsynced, fallsBehind }: MindOp
     const o = f.at(1 - member);
     const codes = new Set<number>();
     const records = recordsOf(s, member);
-    const local = localOf(s, member, seesUnsynced);
+    const local = localOf(s, member);
     ask(records, local, codes);
     if (!guards.recordBeforeStart) ask(undefined, local, codes);
     const { engine } = local;
@@ -89,8 +85,6 @@ export function createMind({ guards, strays, seesUnsynced, fallsBehind }: MindOp
     } else {
       ask(records, { ...local, leader: { dead: true, heard: false } }, codes);
       ask(records, { ...local, reinit: true }, codes);
-      const behind = { ...engine, slave: { ...engine.slave, busyMs: Number.POSITIVE_INFINITY } };
-      if (fallsBehind && engine.slave.io === 'running') ask(records, { ...local, engine: behind }, codes);
     }
     return [...codes];
   }
@@ -166,7 +160,7 @@ function situation(s: f.State, member: number): number {
     ((candidateReached(s, m, o) ? 1 : 0) << 22);
   // The position itself is only passed on.
   const memory = memoryBits(s, m);
-  return ((low | (((memory & 7) | ((memory >> 5) << 3)) << 23)) >>> 0) + s[m + f.UNSYNCED]! * 2 ** 32;
+  return (low | (((memory & 7) | ((memory >> 5) << 3)) << 23)) >>> 0;
 }
 
 const candidateReached = (s: f.State, m: number, o: number): boolean =>
@@ -237,7 +231,7 @@ function recordsOf(s: f.State, member: number): Records {
   };
 }
 
-function localOf(s: f.State, member: number, seesUnsynced: boolean): Local {
+function localOf(s: f.State, member: number): Local {
   const m = f.at(member);
   const o = f.at(1 - member);
   const running: RunningEngine = {
@@ -255,8 +249,6 @@ function localOf(s: f.State, member: number, seesUnsynced: boolean): Local {
       sql: s[m + f.SQL] === 1 ? 'running' : 'stopped',
       drained: s[m + f.DRAINED] === 1,
       lagSeconds: 0,
-      busyMs: 0,
-      unsynced: seesUnsynced && s[m + f.UNSYNCED] === 1,
       broken: undefined,
     },
     relayUnapplied: s[m + f.DRAINED] === 0 && s[m + f.SQL] === 0,

@@ -8,9 +8,9 @@ import { createWorld } from '#xdb/protocol/model/world.ts';
 
 const LIMITS = { maxStates: 3_000_000, maxMs: 300_000 };
 
-/** One transaction live at once, slaves that are never behind, everything else unbounded. */
+/** One transaction live at once, everything else unbounded. */
 export function whole(): { complete: boolean; states: number; situations: number; broken: string; recovery: Recovery | undefined } {
-  const world = createWorld({ live: 1, promptPublications: true, alwaysNear: true });
+  const world = createWorld({ live: 1, promptPublications: true });
   const found = search(world, { ...LIMITS, keepEdges: true });
   const { violation, complete, states } = found;
   const broken = violation === undefined ? '' : [violation.what, ...trace(world, found, violation.from), violation.label].join('\n');

@@ -13,16 +13,12 @@ export interface WorldGuards {
   sigkill: boolean;
   /** Slave threads do not start with the engine (AUTOSTART). */
   skipSlaveStart: boolean;
-  /** The relay log is fsynced before an acknowledgement (RELAYLOSS). */
-  syncRelayLog: boolean;
-  /** J3: "ready" is taken back, and that is confirmed, before the relay log is not synced any more. */
-  unreadyBeforeUnsynced: boolean;
-  /** J3: then the record is read once more: it does not name this member. */
-  unnamedBeforeUnsynced: boolean;
-  /** J3: it is synced again before "ready". */
-  syncedBeforeReady: boolean;
-  /** J3: with what was received before. */
-  syncsWhatIsThere: boolean;
+  /** G1: where what was received may be gone with the host's memory, the data count as others (RELAYLOSS). */
+  newAfterReboot: boolean;
+  /** J2: that is noted on the disk before anything is received, not only before "ready". */
+  notedBeforeFollow: boolean;
+  /** P4: the note goes once everything is applied, not as soon as nothing is received any more. */
+  notedUntilApplied: boolean;
   /** A2: only the sidecar starts the engine, and a command ends with the instance that it was for (SUPERV). */
   onlySidecarStarts: boolean;
 }
@@ -31,11 +27,9 @@ export const WORLD_GUARDS: WorldGuards = {
   compareAndSet: true,
   sigkill: true,
   skipSlaveStart: true,
-  syncRelayLog: true,
-  unreadyBeforeUnsynced: true,
-  unnamedBeforeUnsynced: true,
-  syncedBeforeReady: true,
-  syncsWhatIsThere: true,
+  newAfterReboot: true,
+  notedBeforeFollow: true,
+  notedUntilApplied: true,
   onlySidecarStarts: true,
 };
 
@@ -52,8 +46,6 @@ export interface WorldOptions {
   promptPublications?: boolean;
   /** Sidecars decide on records that they read at some time before they looked at their engines. */
   staleRecords?: boolean;
-  /** Slaves never fall behind. */
-  alwaysNear?: boolean;
   /** Steps that look only at their own engine may be late as well. */
   lateCommands?: boolean;
 }
@@ -80,8 +72,6 @@ export function createWorld(options: WorldOptions): World {
   const mind = createMind({
     guards,
     strays: strays && options.strays !== 'start_slave',
-    seesUnsynced: world.syncedBeforeReady,
-    fallsBehind: options.alwaysNear !== true,
   });
   const keepStaleReady = !guards.readyInEpoch;
   const t = f.newState();
@@ -112,7 +102,6 @@ export function createWorld(options: WorldOptions): World {
     if (t[m + f.DRAINED] === 1 || t[m + f.LEN] === 0) return;
     f.cut(t, m, t[m + f.LEN]! - 1);
     t[m + f.DRAINED] = 1;
-    t[m + f.SOFT] = 0;
   };
   const die = (member: number): void => {
     const m = f.at(member);
@@ -124,20 +113,24 @@ export function createWorld(options: WorldOptions): World {
     if (!world.onlySidecarStarts && c.isCommand(t[m + f.DOING]!)) return;
     mind.forget(t, member);
     if (endsWithEngine(t[m + f.DOING]!)) t[m + f.DOING] = 0;
-    if (!world.syncRelayLog) loseUndrained(m);
   };
   const wipe = (member: number): void => {
     const m = f.at(member);
-    const o = f.at(1 - member);
     die(member);
     f.cut(t, m, 0);
     t[m + f.HAS_DATA] = 0;
     t[m + f.WHOLE] = 0;
-    t[m + f.GEN_OK] = 0;
-    t[m + f.VIEW] = t[m + f.VIEW]! & ~f.VIEW_GEN_OK;
     t[m + f.DRAINED] = 1;
-    t[m + f.SOFT] = 0;
     t[m + f.WAS_MASTER] = 0;
+    endGeneration(member);
+  };
+  /** Whatever names its data means others than it has from now on. */
+  const endGeneration = (member: number): void => {
+    const m = f.at(member);
+    const o = f.at(1 - member);
+    t[m + f.GEN_OK] = 0;
+    t[m + f.NOTED] = 0;
+    t[m + f.VIEW] = t[m + f.VIEW]! & ~f.VIEW_GEN_OK;
     const requests = t[o + f.REQUESTS]!;
     // Written with the generation of that moment; one that names data that are gone is of no use.
     if (!guards.candidateUnchanged) t[o + f.REQUESTS] = t[o + f.REQUESTS]! & ~c.REQUEST[c.WRITE_SYNC]!;
@@ -317,7 +310,6 @@ export function createWorld(options: WorldOptions): World {
       t[m + f.LOG + length] = from[o + f.LOG + length]!;
       t[m + f.LEN] = length + 1;
       t[m + f.DRAINED] = 0;
-      t[m + f.SOFT] = from[m + f.UNSYNCED]!;
       t[o + f.ACK_IN] = length + 1;
       emit('receives a transaction, its acknowledgement is on its way', member);
     }
@@ -357,12 +349,8 @@ export function createWorld(options: WorldOptions): World {
       die(member);
       emit('ENGINE OR HOST CRASHES', member, true);
     }
-    if (from[m + f.SOFT] === 1) {
-      begin();
-      die(member);
-      loseUndrained(m);
-      emit('HOST CRASHES, what was not synced is gone', member, true);
-    }
+    // All others are no more than a crash of its engine and its sidecar: what is applied is on the disk.
+    if (from[m + f.NOTED] === 1 || (from[m + f.DRAINED] === 0 && from[m + f.HAS_DATA] === 1)) reboot(member, m);
     if (options.diskLoss === true && from[m + f.HAS_DATA] === 1) {
       begin();
       wipe(member);
@@ -378,19 +366,34 @@ export function createWorld(options: WorldOptions): World {
       } else if (from[m + f.STRAY] === 2) {
         t[m + f.READ_ONLY] = 0;
         emit('a stray command: read-only off', member);
-      } else if (from[m + f.STRAY] === 3) {
+      } else {
         t[m + f.IO] = 1;
         t[m + f.SQL] = 1;
         emit('a stray command: START SLAVE', member);
-      } else {
-        t[m + f.UNSYNCED] = 1;
-        emit('a stray command: no sync of the relay log', member);
       }
     }
     if (!world.onlySidecarStarts && from[m + f.ENGINE] === 0 && from[m + f.HAS_DATA] === 1) {
       begin();
       up(m, 0);
       emit('somebody else starts the engine', member);
+    }
+  };
+
+  /** The end of the relay log is gone with the host's memory, and whatever is left of it is thrown away. */
+  const reboot = (member: number, m: number): void => {
+    const shortest = from[m + f.DRAINED] === 1 ? from[m + f.LEN]! : 0;
+    const longest = Math.max(shortest, from[m + f.LEN]! - (1 - from[m + f.DRAINED]!));
+    for (let length = shortest; length <= longest; length++) {
+      begin();
+      die(member);
+      t[m + f.DOING] = 0;
+      t[m + f.VIEW] = 0;
+      mind.forget(t, member);
+      f.cut(t, m, length);
+      t[m + f.DRAINED] = 1;
+      if (from[m + f.NOTED] === 1 && world.newAfterReboot) endGeneration(member);
+      t[m + f.NOTED] = 0;
+      emit(`HOST CRASHES, ${length} of ${from[m + f.LEN]} are on its disk`, member, true);
     }
   };
 
@@ -448,6 +451,7 @@ export function createWorld(options: WorldOptions): World {
         t[m + f.VIEW] = 0;
         mind.forget(t, member);
         t[m + f.STRAY] = stray;
+        if (stray === 3 && world.notedBeforeFollow) t[m + f.NOTED] = 1;
         emit('its sidecar ends; the command that it sent stays in the engine', member, true);
       }
     }
@@ -498,6 +502,7 @@ export function createWorld(options: WorldOptions): World {
       case c.PUBLISH_BOOT:
       case c.PUBLISH_READY:
         mind.remember(t, member, code, 'unknown');
+        if (code === c.PUBLISH_READY) t[m + f.NOTED] = 1;
         if (options.promptPublications === true) {
           dataChanged(member);
           t[m + f.READY] = code === c.PUBLISH_BOOT ? 0 : 1;
@@ -512,15 +517,6 @@ export function createWorld(options: WorldOptions): World {
         if (!world.sigkill) release(m);
         die(member);
         emit(world.sigkill ? 'kills its engine' : 'ends its engine by SIGTERM', member);
-        return;
-      case c.CATCH_UP:
-        catchUp(member, m);
-        return;
-      case c.SYNC_RELAY:
-        t[m + f.UNSYNCED] = 0;
-        if (world.syncsWhatIsThere) t[m + f.SOFT] = 0;
-        mind.remember(t, member, code, 'done');
-        emit('syncs its relay log again', member);
         return;
       case c.SAMPLE:
         mind.remember(t, member, code, 'done', from[m + f.LEN]!);
@@ -582,23 +578,6 @@ export function createWorld(options: WorldOptions): World {
     }
   };
 
-  /** "Ready" is taken back; only who heard that goes on. */
-  const catchUp = (member: number, m: number): void => {
-    begin();
-    if (world.unreadyBeforeUnsynced) {
-      dataChanged(member);
-      t[m + f.READY] = 0;
-      t[m + f.BOOT] = 1;
-    }
-    t[m + f.DOING] = world.unnamedBeforeUnsynced ? c.READ_AGAIN : c.UNSYNC;
-    emit('data: not ready, it wants to catch up', member);
-    if (options.promptPublications === true) return;
-    begin();
-    mind.remember(t, member, c.CATCH_UP, 'unknown');
-    t[m + f.PUBLISHING] = t[m + f.PUBLISHING]! | c.PUB_BOOT;
-    emit('sends data: not ready, and hears nothing', member);
-  };
-
   /** A step that was decided at some time is done now. */
   const perform = (member: number, m: number, code: number): void => {
     const running = from[m + f.ENGINE] === 1;
@@ -622,21 +601,6 @@ export function createWorld(options: WorldOptions): World {
       emit(label, member);
     };
     switch (code) {
-      case c.READ_AGAIN: {
-        const named = from[f.LEADER] === member || from[f.SYNC] === 1 || from[f.CAND] === 1;
-        begin();
-        t[m + f.DOING] = named ? 0 : c.UNSYNC;
-        if (named) mind.remember(t, member, c.CATCH_UP, 'failed');
-        emit(named ? 'reads that the record names it' : 'reads that the record does not name it', member);
-        return;
-      }
-      case c.UNSYNC:
-        begin();
-        t[m + f.DOING] = 0;
-        t[m + f.UNSYNCED] = 1;
-        mind.remember(t, member, c.CATCH_UP, 'done');
-        emit('no sync of the relay log from here on', member);
-        return;
       case c.START_MASTER:
       case c.START_PLAIN: {
         if (from[m + f.HAS_DATA] === 0 && guards.generation && guards.generationAgain) {
@@ -720,9 +684,11 @@ export function createWorld(options: WorldOptions): World {
         if (t[m + f.SQL] === 0) loseUndrained(m);
         t[m + f.IO] = 1;
         t[m + f.SQL] = 1;
+        if (world.notedBeforeFollow) t[m + f.NOTED] = 1;
         break;
       case c.STOP:
         t[m + f.IO] = 0;
+        if (!world.notedUntilApplied) t[m + f.NOTED] = 0;
         break;
       case c.DRAIN:
         t[m + f.DRAINED] = 1;
@@ -731,6 +697,7 @@ export function createWorld(options: WorldOptions): World {
         loseUndrained(m);
         t[m + f.IO] = 0;
         t[m + f.SQL] = 0;
+        t[m + f.NOTED] = 0;
         // A START SLAVE that comes later finds no master.
         if (t[m + f.STRAY] === 3) t[m + f.STRAY] = 0;
         break;
@@ -750,7 +717,7 @@ export function createWorld(options: WorldOptions): World {
       }
       const [leader, slave] = [f.at(0), f.at(1)];
       for (const field of [f.SEMI_SYNC, f.WAS_MASTER]) s[leader + field] = 1;
-      for (const field of [f.READ_ONLY, f.SQL, f.IO, f.CONNECTED, f.READY]) s[slave + field] = 1;
+      for (const field of [f.READ_ONLY, f.SQL, f.IO, f.CONNECTED, f.READY, f.NOTED]) s[slave + field] = 1;
       canonical(s, keepStaleReady);
       return s;
     },
@@ -802,7 +769,7 @@ function extendedBy(s: f.State, m: number, o: number): boolean {
   return author(s[m + f.LOG + length - 1]!) === author(s[o + f.LOG + length - 1]!);
 }
 
-const STRAY_OF: Readonly<Record<number, number>> = { [c.ASYNC]: 1, [c.WRITABLE]: 2, [c.FOLLOW]: 3, [c.UNSYNC]: 4 };
+const STRAY_OF: Readonly<Record<number, number>> = { [c.ASYNC]: 1, [c.WRITABLE]: 2, [c.FOLLOW]: 3 };
 
 const NAMES: Readonly<Record<number, string>> = {
   [c.START_MASTER]: 'starts its engine, semi-sync on',

@@ -30,8 +30,6 @@ export function follow(s: Running): Step {
   const following = slave.of === leader && slave.io !== 'stopped';
   if (guards.compare && hasDiverged(s))
     return wait('J', `${me} holds what ${leader} does not have: it is made anew once ${leader} is there`);
-  const pace = following && slave.io === 'running' ? keepPace(s, ready) : undefined;
-  if (pace !== undefined) return pace;
   if (following && ready && !local.disk.wasMaster) return settled(s);
   const inTheWay = sync.sync !== null && sync.sync.id !== me && !isReplica(s) ? sync.sync.id : undefined;
   if (!following && inTheWay !== undefined) {
@@ -67,28 +65,6 @@ export function follow(s: Running): Step {
     at: data?.index ?? 0,
     reason: `${me} follows ${leader} and holds nothing else: it says that it is ready`,
   };
-}
-
-/**
- * J3: "ready" says also that each event is on this disk before it is acknowledged, which makes receiving slow: a leader that goes on alone may be faster for good. So a slave
- * that is behind takes "ready" back and receives without syncing each event. Once it has everything it syncs again, and says that it is ready after that only.
- */
-function keepPace(s: Running, ready: boolean): Step | undefined {
-  const { sync, me, engine, budgets } = s;
-  const { unsynced = false, busyMs = 0 } = engine.slave;
-  const behind = busyMs >= (budgets.behindMs ?? Number.POSITIVE_INFINITY);
-  const named = sync.sync?.id === me || sync.cand?.id === me;
-  if (unsynced && (named || ready || !behind)) {
-    return {
-      rule: 'J3',
-      do: 'sync_relay',
-      reason: `${me} has nearly everything of ${sync.leader.id} and syncs what it receives from here on`,
-    };
-  }
-  if (!behind || named) return undefined;
-  if (unsynced) return wait('J', `${me} is catching up with ${sync.leader.id}`);
-  const reason = `${me} is behind ${sync.leader.id}: it is not ready until it has caught up`;
-  return { rule: 'J3', do: 'catch_up', at: s.records.data[me]?.index ?? 0, reason };
 }
 
 /** The engine's new boot is known before it follows anybody: whoever saw the old one starts anew (B3). */

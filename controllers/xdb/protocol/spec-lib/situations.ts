@@ -94,8 +94,6 @@ function engineOf({ engine, slave }: Difference, leads: boolean, sync: SyncRecor
       sql: leads ? 'stopped' : 'running',
       drained: true,
       lagSeconds: 0,
-      busyMs: 0,
-      unsynced: false,
       broken: undefined,
       ...slave,
     },

@@ -33,8 +33,6 @@ const LIMIT_MS: Record<Step['do'], number> = {
   forget_master: 5000,
   compare: 5000,
   publish: 3000,
-  catch_up: 6000,
-  sync_relay: 30_000,
   follow: 6000,
   follow_upstream: 10_000,
   wipe: TO_ITS_END,
@@ -93,10 +91,6 @@ function run(step: Step, tools: Tools, moment: Moment): Promise<Outcome> {
       return replication.compare(step, tools, moment);
     case 'follow':
       return replication.follow(step, tools, moment);
-    case 'catch_up':
-      return replication.catchUp(step, tools, moment);
-    case 'sync_relay':
-      return replication.syncRelay(step, tools, moment);
     case 'follow_upstream':
       return replication.followUpstream(step, tools, moment);
   }

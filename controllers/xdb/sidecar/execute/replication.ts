@@ -1,10 +1,8 @@
 import { AppError } from '#core/errors.ts';
 import type { MasterAddress } from '#xdb/engine/engine.ts';
 import { XDB_PORTS } from '../config.ts';
-import { readRecords } from '../records.ts';
 import { upstreamMaster } from '../upstream.ts';
 import { DONE, type Executor, FAILED, type Moment, sessionOf, type Tools } from './context.ts';
-import { publish } from './record.ts';
 
 /** One call applies what it can in so long; the next turn goes on. Milliseconds. */
 const DRAIN_MS = 2500;
@@ -45,11 +43,12 @@ export const stopReceiving: Executor<'stop_receiving'> = async (_step, tools, mo
 /** P3, J1 */
 export const drain: Executor<'drain'> = async (_step, tools, moment) => ((await sessionOf(tools, moment).drain(DRAIN_MS)) ? DONE : FAILED);
 
-/** P4 */
+/** P4: everything that was received is applied, so it is on the disk, and nothing more comes. */
 export const forgetMaster: Executor<'forget_master'> = async (_step, tools, moment) => {
   const session = sessionOf(tools, moment);
   await session.forgetMaster();
   await session.setSemiSyncSlave(false);
+  await tools.disk.noteWhole();
   return DONE;
 };
 
@@ -59,28 +58,13 @@ export const compare: Executor<'compare'> = async (step, tools, moment) => {
   return compared === 'unknown' ? FAILED : { is: 'done', compared };
 };
 
-/** J3: who is not ready cannot be named (B1, B3 check the index of its data), and who is not named after that is not until it says again that it is ready. */
-export const catchUp: Executor<'catch_up'> = async (step, tools, moment) => {
-  const { consul, config } = tools;
-  const withdrawn = await publish({ rule: 'J3', do: 'publish', ready: null, at: step.at, reason: step.reason }, tools, moment);
-  if (withdrawn.is !== 'done') return withdrawn;
-  const { protocol } = await readRecords(consul, config.db, config.member);
-  const sync = protocol.sync?.value;
-  if (sync === undefined || [sync.leader.id, sync.sync?.id, sync.cand?.id].includes(config.member)) return FAILED;
-  await sessionOf(tools, moment).setRelaySync(false);
-  return DONE;
-};
-
-export const syncRelay: Executor<'sync_relay'> = async (_step, tools, moment) => {
-  await sessionOf(tools, moment).setRelaySync(true);
-  return DONE;
-};
-
-/** J2, J3 */
+/** J2, J3: what is acknowledged from here on may be in the host's memory only, and that is written down first. */
 export const follow: Executor<'follow'> = async (step, tools, moment) => {
-  const { config } = tools;
+  const { config, disk } = tools;
+  const session = sessionOf(tools, moment);
   const delaySeconds = moment.view?.spec.value.members.find(({ id }) => id === config.member)?.delaySeconds ?? 0;
-  await sessionOf(tools, moment).follow(masterOf(step.leader, tools, moment), { semiSync: step.semiSync, delaySeconds });
+  await disk.noteReceiving();
+  await session.follow(masterOf(step.leader, tools, moment), { semiSync: step.semiSync, delaySeconds });
   return DONE;
 };
 

@@ -4,7 +4,6 @@ import type { UpstreamDistance, UpstreamMaster } from '#xdb/engine/engine.ts';
 import { noteFollowed } from '../followed.ts';
 import { compareGtid, containsGtid, newestGtid, parseGtid } from '../gtid.ts';
 import type { Setting } from '../options.ts';
-import { setRelaySync } from '../relay-sync.ts';
 import type { Sql } from '../sql.ts';
 import { SAFETY } from '../start-options.ts';
 import { positions, type SlaveStatus, slaveStatus } from '../status.ts';
@@ -34,8 +33,6 @@ export async function followUpstream(sql: Sql, { dataDir }: Pick<Setting, 'dataD
   await noteFollowed(dataDir, { host, port });
   await sql.query('SET GLOBAL replicate_wild_ignore_table = ?', [caFile === undefined ? IGNORED_TABLES : '']);
   await sql.query('SET GLOBAL rpl_semi_sync_slave_enabled = OFF');
-  // Nobody counts on what is received here, and the master has it still.
-  await setRelaySync(sql, dataDir, false);
   if (place === undefined) {
     const { binlog, applied } = await positions(sql);
     const from = newestGtid(binlog, applied);
@@ -68,7 +65,6 @@ export async function forgetUpstream(sql: Sql, dataDir: string): Promise<void> {
   await sql.query("SET GLOBAL replicate_wild_ignore_table = ''");
   await sql.query("SET GLOBAL slave_exec_mode = 'STRICT'");
   await sql.query(`SET GLOBAL slave_parallel_mode = '${SAFETY.slave_parallel_mode}'`);
-  await setRelaySync(sql, dataDir, true);
   await rm(startFile(dataDir), { force: true });
 }
 
