@@ -1,0 +1,1 @@
+export { accountOf, backupKeys, historyOf, type Place, placeOf, VOLUME } from '#backup/place.ts';
