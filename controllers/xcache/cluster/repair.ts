@@ -79,7 +79,7 @@ export function forget(world: ClusterWorld): ClusterStep[] {
  */
 export function resume(world: ClusterWorld): ClusterStep[] {
   if (!world.born || world.moving) return [];
-  return world.seen.flatMap((member): ClusterStep[] =>
+  const steps = world.seen.flatMap((member): ClusterStep[] =>
     (ownLine(member)?.open ?? []).flatMap(({ slot, way, node }): ClusterStep[] => {
       const owner = ownerOf(world, slot);
       const to = way === 'to' ? leaderFor(world, node) : leaderFor(world, ownLine(member)?.id ?? '');
@@ -89,12 +89,28 @@ export function resume(world: ClusterWorld): ClusterStep[] {
       const target = ownLine(to)?.id ?? '';
       if (owner === to.id || member.id !== (way === 'to' ? owner : to.id))
         return [{ do: 'unmark', at: member.id, slot, reason: `slot ${slot} is not on its way at ${member.id} any more` }];
-      const slots = { first: slot, last: slot };
-      return [
-        { do: 'move', from: owner, to: to.id, node: target, slots, reason: `the move of slot ${slot} from ${owner} to ${to.id} goes on` },
-      ];
+      return [{ do: 'move', from: owner, to: to.id, node: target, slots: { first: slot, last: slot }, reason: '' }];
     }),
   );
+  return joined(steps);
+}
+
+/** Slots beside each other go on together. */
+function joined(steps: readonly ClusterStep[]): ClusterStep[] {
+  const moves: Extract<ClusterStep, { do: 'move' }>[] = [];
+  const sorted = steps.filter((step) => step.do === 'move').toSorted((a, b) => a.slots.first - b.slots.first);
+  for (const step of sorted) {
+    const before = moves.find(({ from, to, slots }) => from === step.from && to === step.to && slots.last + 1 === step.slots.first);
+    if (before === undefined) moves.push({ ...step, slots: { ...step.slots } });
+    else before.slots.last = step.slots.last;
+  }
+  return [
+    ...steps.filter((step) => step.do !== 'move'),
+    ...moves.map((step) => ({
+      ...step,
+      reason: `the move of ${countOf([step.slots])} slots from ${step.from} to ${step.to} goes on where it was broken off`,
+    })),
+  ];
 }
 
 /** Who leads now where this node is or was. */

@@ -4,7 +4,7 @@ import { AGENT_USER, type EngineSession } from '#xcache/engine/session.ts';
 import { CLUSTER_PORTS } from './config.ts';
 
 /**
- * Moves slots in the older way, slot by slot: marked on both sides, keys copied and removed batch by batch, then given to the new master. Clients are sent after their keys by the
+ * Moves slots in the older way, a few at a time: marked on both sides, keys copied and removed batch by batch, then given to the new master. Clients are sent after their keys by the
  * engines meanwhile. It may end at any point: the marks say how to go on (cluster/repair.ts).
  */
 export interface Mover {
@@ -28,11 +28,13 @@ export interface OlderMove {
 export interface MoverOptions {
   connect(address: string, timeoutMs: number): Promise<EngineSession>;
   password(): string | undefined;
-  /** Whether this member may still act: asked before each slot and batch. */
+  /** Whether this member may still act: asked before each batch of keys. */
   holds(): boolean;
   onEnd(): void;
 }
 
+/** Commands of so many slots are sent without waiting for each other's answers: a slot costs little but the ways there and back. */
+const SLOTS_AT_ONCE = 16;
 /** A batch is one command: both engines do nothing else meanwhile. */
 const KEYS_A_BATCH = 50;
 /** Of one MIGRATE: a large key takes its time. */
@@ -54,14 +56,16 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
     try {
       const [source, target] = await Promise.all([at(from.address), at(to.address)]);
       const rest = await Promise.all(others.map((address) => at(address).catch(() => undefined)));
-      for (let slot = slots.first; slot <= slots.last; slot += 1) {
-        await mark(target, slot, 'IMPORTING', from.node);
-        await mark(source, slot, 'MIGRATING', to.node);
-        if (!(await empty(source, slot, to.address))) return;
+      for (let first = slots.first; first <= slots.last; first += SLOTS_AT_ONCE) {
+        const part = Array.from({ length: Math.min(SLOTS_AT_ONCE, slots.last - first + 1) }, (_, index) => first + index);
+        await tell(target, part, 'IMPORTING', from.node);
+        await tell(source, part, 'MIGRATING', to.node);
+        const gone = await Promise.all(part.map((slot) => empty(source, slot, to.address)));
+        if (gone.includes(false)) return;
         // The new owner first: would it crash, nobody else says that it has the slot.
-        await target.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.node);
-        await source.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.node);
-        for (const one of rest) await one?.call('CLUSTER', 'SETSLOT', slot, 'NODE', to.node).catch(() => undefined);
+        await tell(target, part, 'NODE', to.node);
+        await tell(source, part, 'NODE', to.node);
+        await Promise.all(rest.map((one) => (one === undefined ? undefined : tell(one, part, 'NODE', to.node).catch(() => undefined))));
       }
       failure = undefined;
     } catch (error) {
@@ -71,8 +75,8 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
     }
   }
 
-  const mark = async (session: EngineSession, slot: number, how: string, node: string) => {
-    await session.call('CLUSTER', 'SETSLOT', slot, how, node);
+  const tell = async (session: EngineSession, part: readonly number[], how: string, node: string) => {
+    await Promise.all(part.map((slot) => session.call('CLUSTER', 'SETSLOT', slot, how, node)));
   };
 
   /** @returns false when this member may not go on */
