@@ -1,4 +1,4 @@
-import { historyOf, VOLUME } from '#xdb/backup/service/place.ts';
+import { historyOf, VOLUME } from '#backup/place.ts';
 import type { DbSpec } from '#xdb/schema.ts';
 import { type DbStore, dbKeys, KEPT_PREFIX } from '#xdb/store.ts';
 

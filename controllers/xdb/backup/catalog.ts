@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { type BackupStore, getText } from '#backup/stores/store.ts';
 import { hasCode } from '#core/errors.ts';
 import { BINLOG_PREFIX, type Piece, parsePieceKey } from './binlog/piece.ts';
@@ -14,16 +13,6 @@ export const fullKeys = (id: string) => ({
 });
 
 const MARKER = /^full\/([^/]+)\/backup\.json$/;
-
-/** A new one; later ones sort after earlier ones. */
-export function newBackupId(now: Date): string {
-  const time = now
-    .toISOString()
-    .replace(/\.\d+Z$/, '')
-    .replace(/[-:]/g, '')
-    .replace('T', '-');
-  return `${time}-${randomBytes(2).toString('hex')}`;
-}
 
 /** Everything that one history of a database has in a store. */
 export interface Catalog {

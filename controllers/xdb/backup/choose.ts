@@ -1,10 +1,10 @@
 import { unpack } from '#backup/envelope.ts';
+import type { Place } from '#backup/place.ts';
 import { hasCode } from '#core/errors.ts';
 import { readCatalog } from './catalog.ts';
 import { formatPosition } from './position.ts';
 import { planRestore, type RestoreTarget, type RestoreWindow, restoreWindows } from './restore-plan.ts';
 import type { RestoreChoice, RestoreWish } from './schema.ts';
-import type { Place } from './service/place.ts';
 
 /** GTID domain of all databases (`engine/mariadb/names.ts`). */
 export const DOMAIN = 0;

@@ -1,9 +1,7 @@
+import { timeOfId, UNFINISHED_MS } from '#backup/ids.ts';
 import { holds, type Piece, pieceKey } from './binlog/piece.ts';
 import { type Catalog, fullKeys } from './catalog.ts';
 import { parsePosition } from './position.ts';
-
-/** What is left of a backup that failed without a word is kept so long, in milliseconds: it may still be being made. */
-const UNFINISHED_MS = 24 * 3_600_000;
 
 export interface Expired {
   /** Ids of full backups that are beyond the number to be kept. */
@@ -42,9 +40,4 @@ function isCovered(piece: Piece, pieces: readonly Piece[]): boolean {
       (piece.from.seq === other.from.seq ? piece.from.server === other.from.server : holds(other, piece.from)) &&
       holds(other, { server: piece.runs.at(-1)!.server, seq: piece.last }),
   );
-}
-
-function timeOfId(id: string): number {
-  const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)/.exec(id) ?? [];
-  return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`) || 0;
 }

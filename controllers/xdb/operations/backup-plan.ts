@@ -1,9 +1,9 @@
+import { VOLUME } from '#backup/place.ts';
 import { checkSchedule } from '#backup/schedule.ts';
 import type { BackupPlan } from '#backup/schema.ts';
 import { splitStore } from '#backup/stores/url.ts';
 import { AppError } from '#core/errors.ts';
 import { askMember } from '#pool/service-living.ts';
-import { VOLUME } from '#xdb/backup/service/place.ts';
 import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { leaderOf, livingRecords } from '#xdb/operations/living.ts';

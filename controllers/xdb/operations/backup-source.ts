@@ -1,9 +1,9 @@
+import { type Place, placeOf, VOLUME } from '#backup/place.ts';
 import type { Stored } from '#core/consul/records.ts';
 import { AppError, hasCode, messageOf } from '#core/errors.ts';
 import { askMember } from '#pool/service-living.ts';
 import { chooseFrom, type ReadablePlace, windowsOf } from '#xdb/backup/choose.ts';
 import { type BackupRecord, type KeptBackups, RestoreChoice, type RestoreWish } from '#xdb/backup/schema.ts';
-import { type Place, placeOf, VOLUME } from '#xdb/backup/service/place.ts';
 import { openCredentials, readCredentials } from '#xdb/credentials.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';

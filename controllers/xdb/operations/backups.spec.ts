@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { placeOf } from '#backup/place.ts';
 import { startWebHdfs, type WebHdfsServer } from '#backup/spec-lib/webhdfs-server.ts';
 import { putText } from '#backup/stores/store.ts';
 import { AppError } from '#core/errors.ts';
@@ -7,7 +8,6 @@ import { operationsWorld as inMemory, living, type World } from '#test/xdb-opera
 import { ago, sidecar, sync } from '#test/xdb-world.ts';
 import { fullKeys } from '#xdb/backup/catalog.ts';
 import type { BackupMarker, BackupRecord } from '#xdb/backup/schema.ts';
-import { placeOf } from '#xdb/backup/service/place.ts';
 import { readCredentials } from '#xdb/credentials.ts';
 import { keepBackups } from '#xdb/kept-backups.ts';
 import { dbKeys } from '../store.ts';

@@ -1,8 +1,9 @@
+import { newBackupId } from '#backup/ids.ts';
+import { VOLUME } from '#backup/place.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import { refuseDestroyed } from '#pool/service-living.ts';
-import { deleteFull, newBackupId, readCatalog } from '#xdb/backup/catalog.ts';
+import { deleteFull, readCatalog } from '#xdb/backup/catalog.ts';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
-import { VOLUME } from '#xdb/backup/service/place.ts';
 import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
 import { type BackupSource, listKept, outsidePlaces, readWindows, sourceOf, type Window } from '#xdb/operations/backup-source.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';

@@ -1,7 +1,7 @@
+import { VOLUME } from '#backup/place.ts';
 import { AppError } from '#core/errors.ts';
 import { destroyedEvent, isLetGo, refuseBoth, withDestroyed } from '#pool/service-changes.ts';
 import { keptSentence } from '#pool/service-destroyed.ts';
-import { VOLUME } from '#xdb/backup/service/place.ts';
 import { restoredNow } from '#xdb/operations/backups.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { beginFollowingAgain, endFollowing } from '#xdb/operations/follow.ts';

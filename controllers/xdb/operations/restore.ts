@@ -1,10 +1,10 @@
+import { accountOf, VOLUME } from '#backup/place.ts';
 import { AppError } from '#core/errors.ts';
 import { serviceName } from '#core/names.ts';
 import { validate } from '#core/validate.ts';
 import { hostLabels } from '#pool/host.ts';
 import { keptSentence } from '#pool/service-destroyed.ts';
 import { RestoreWish } from '#xdb/backup/schema.ts';
-import { accountOf, VOLUME } from '#xdb/backup/service/place.ts';
 import { type BackupSource, choose, isLiving, sourceOf } from '#xdb/operations/backup-source.ts';
 import { type CreateDbRequest, createDb } from '#xdb/operations/create.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
+import type { Place } from '#backup/place.ts';
 import { type Archiver, createArchiver } from '../archive.ts';
 import { DOMAIN } from '../choose.ts';
 import { formatPosition, parsePosition } from '../position.ts';
 import type { ArchiveStatus, BackupRecord } from '../schema.ts';
 import type { BackupServiceDeps } from './deps.ts';
-import type { Place } from './place.ts';
 import type { Situation } from './situation.ts';
 
 export interface Archiving {

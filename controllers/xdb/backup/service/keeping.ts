@@ -1,9 +1,9 @@
+import type { Place } from '#backup/place.ts';
 import type { BackupRecords } from '#backup/records.ts';
 import { deleteFull, readCatalog } from '../catalog.ts';
 import { expired } from '../retention.ts';
 import type { BackupMarker, BackupRecord } from '../schema.ts';
 import type { BackupServiceDeps } from './deps.ts';
-import type { Place } from './place.ts';
 import { told } from './work.ts';
 
 /**

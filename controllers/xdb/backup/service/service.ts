@@ -1,5 +1,6 @@
 import { type BackupFigures, figuresOf } from '#backup/figures.ts';
 import { createJobs, type Job as JobOf, repeat } from '#backup/jobs.ts';
+import { type Place, placeOf, VOLUME } from '#backup/place.ts';
 import { createBackupRecords } from '#backup/records.ts';
 import { probeStore } from '#backup/stores/probe.ts';
 import type { BackupStore } from '#backup/stores/store.ts';
@@ -13,7 +14,6 @@ import { type ArchiveStatus, BackupRecord, type RestoreChoice, type RestoreWish 
 import { createArchiving } from './archiving.ts';
 import type { BackupServiceDeps } from './deps.ts';
 import { keepToPlan } from './keeping.ts';
-import { type Place, placeOf, VOLUME } from './place.ts';
 import type { Situation } from './situation.ts';
 import { doDelete, doFull, doVerify, type Job } from './work.ts';
 

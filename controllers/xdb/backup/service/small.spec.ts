@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { figuresOf, stale } from '#backup/figures.ts';
+import { accountOf, placeOf } from '#backup/place.ts';
 import type { BackupRecord } from '../schema.ts';
-import { accountOf, placeOf } from './place.ts';
 
 const record = (n: number, change: Partial<BackupRecord> = {}): BackupRecord => ({
   ...{ v: 1, id: `2026010${n}-020000-abcd`, db: 'adb', kind: 'full', by: 'user', state: 'done', created: 't', bytes: 7, store: 'volume' },

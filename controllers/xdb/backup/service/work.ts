@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Place } from '#backup/place.ts';
 import type { BackupRecords } from '#backup/records.ts';
 import type { BackupStore } from '#backup/stores/store.ts';
 import { messageOf } from '#core/errors.ts';
@@ -11,7 +12,6 @@ import type { BackupMarker, BackupRecord } from '../schema.ts';
 import { connectSql } from '../sql.ts';
 import { verifyBackup } from '../verify.ts';
 import type { BackupServiceDeps } from './deps.ts';
-import type { Place } from './place.ts';
 
 /** Longest time in which tables are counted after a backup, in milliseconds. */
 const SUMS_BUDGET_MS = 10 * 60_000;

@@ -1,1 +1,0 @@
-export { accountOf, backupKeys, historyOf, type Place, placeOf, VOLUME } from '#backup/place.ts';
