@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 INPUTS_LABEL=xcaas.inputs
-APPLIANCES=(xlb xdb)
+APPLIANCES=(xlb xdb xcache)
 # HashiCorp's image, where a registry answers. 1.16 is the last version under the MPL.
 CONSUL_UPSTREAM=${XCAAS_CONSUL_IMAGE:-hashicorp/consul:1.16}
 

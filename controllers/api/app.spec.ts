@@ -14,6 +14,7 @@ import type { AgentClient } from '#pool/agent-client.ts';
 import { createEvents } from '#pool/events.ts';
 import type { Host } from '#pool/host.ts';
 import { createFakeKv, type FakeKv } from '#test/fake-kv.ts';
+import { createCacheStore } from '#xcache/store.ts';
 import { createDbStore } from '#xdb/store.ts';
 import { lbsInUse } from '#xlb/operations/in-use.ts';
 import { createLbStore } from '#xlb/store.ts';
@@ -124,6 +125,16 @@ async function world(change: Partial<ApiDeps> = {}): Promise<World> {
       poolKey: Buffer.alloc(32),
       inspectMaster: () => Promise.reject(new AppError('unavailable', 'nobody is there')),
       image: async () => ({ id: `sha256:${'d'.repeat(64)}`, tags: [], sizeBytes: 1, labels: { 'xcaas.appliance': 'xdb' } }),
+      caCert: () => 'PEM',
+      markDirty: () => undefined,
+    },
+    cache: {
+      ...shared,
+      store: createCacheStore(consul),
+      services: () => lbsInUse(createLbStore(consul)),
+      events: createEvents({ consul, log }),
+      poolKey: Buffer.alloc(32),
+      image: async () => ({ id: `sha256:${'c'.repeat(64)}`, tags: [], sizeBytes: 1, labels: { 'xcaas.appliance': 'xcache' } }),
       caCert: () => 'PEM',
       markDirty: () => undefined,
     },

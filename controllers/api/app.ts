@@ -11,6 +11,8 @@ import {
 import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { requireTokens } from '#api/auth.ts';
 import type { ApiDeps } from '#api/deps.ts';
+import { cacheChangeRoutes } from '#api/routes/cache-changes.ts';
+import { cacheRoutes } from '#api/routes/caches.ts';
 import { containerRoutes } from '#api/routes/containers.ts';
 import { dbBackupRoutes } from '#api/routes/db-backups.ts';
 import { dbChangeRoutes } from '#api/routes/db-changes.ts';
@@ -100,6 +102,8 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
   await root.register(dbChangeRoutes, deps);
   await root.register(dbUserRoutes, deps);
   await root.register(dbBackupRoutes, deps);
+  await root.register(cacheRoutes, deps);
+  await root.register(cacheChangeRoutes, deps);
 }
 
 function asAppError(error: FastifyError): AppError {

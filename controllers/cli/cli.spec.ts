@@ -152,8 +152,7 @@ describe('what the interface names', () => {
     'backup restore /tmp/x',
     'recover',
     'db upgrade shop',
-    'cache create -d xcache --memory 4 --mode cluster --opt engine=valkey c',
-    'cache scale c --shards 3',
+    'cache backup create c',
     'fs create -d hdfs --datanodes 3 --yarn --hbase data',
     'fs put data:/a b',
   ])('%s says that it is not built yet', async (line) => {

@@ -1,4 +1,7 @@
 import type { Command } from '#cli/command.ts';
+import { cacheCommands } from '#cli/commands/cache.ts';
+import { cacheChangeCommands } from '#cli/commands/cache-changes.ts';
+import { cacheConnectCommands } from '#cli/commands/cache-connect.ts';
 import { dbCommands } from '#cli/commands/db.ts';
 import { dbBackupCommands } from '#cli/commands/db-backups.ts';
 import { dbChangeCommands } from '#cli/commands/db-changes.ts';
@@ -18,6 +21,9 @@ export const COMMANDS: readonly Command[] = [
   ...dbConnectCommands,
   ...dbUserCommands,
   ...dbBackupCommands,
+  ...cacheCommands,
+  ...cacheChangeCommands,
+  ...cacheConnectCommands,
   ...demoCommands,
   ...notBuiltCommands,
 ];

@@ -15,7 +15,7 @@ export interface JoinImagesDeps {
 }
 
 /** What a host runs; the image of bundled programs that others are built from is not among them. */
-const CARRIED = ['consul', 'control', 'xlb', 'xdb'].map((name) => `xcaas/${name}:${VERSION}`);
+const CARRIED = ['consul', 'control', 'xlb', 'xdb', 'xcache'].map((name) => `xcaas/${name}:${VERSION}`);
 
 /** The images of this version that a host needs to join, read from the engine of this host through its agent. */
 export function joinImages({ agent, ownHost, tls }: JoinImagesDeps): JoinImages {

@@ -27,7 +27,11 @@ import { listHosts } from '#pool/hosts.ts';
 import { ensureImage, findAppliance, resolveImage } from '#pool/images.ts';
 import { joinImages } from '#pool/join-images.ts';
 import { createObjectLoops, type ObjectLoops } from '#pool/object-loops.ts';
-import { reconcileDb, worthALook } from '#xdb/controller.ts';
+import { worthALook as cacheChange, reconcileCache } from '#xcache/controller.ts';
+import type { CacheDeps } from '#xcache/operations/deps.ts';
+import { cachesInUse } from '#xcache/operations/in-use.ts';
+import { createCacheStore } from '#xcache/store.ts';
+import { worthALook as dbChange, reconcileDb } from '#xdb/controller.ts';
 import { inspectUpstream } from '#xdb/engine/mariadb/upstream/inspect.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { dbsInUse } from '#xdb/operations/in-use.ts';
@@ -60,7 +64,7 @@ async function main(): Promise<void> {
   const consul = createConsul({ socketPath: paths.consulSocket, token });
 
   let leadership: Leadership | undefined;
-  let loops: Record<'lb' | 'db', ObjectLoops> | undefined;
+  let loops: Record<'lb' | 'db' | 'cache', ObjectLoops> | undefined;
   const now = () => new Date();
   const hosts = () => listHosts(consul, { log });
   const agent = createAgents({
@@ -78,20 +82,30 @@ async function main(): Promise<void> {
     return host;
   };
   const dbStore = createDbStore(consul);
-  const services = async () => (await Promise.all([lbsInUse(store), dbsInUse(dbStore)])).flat();
+  const cacheStore = createCacheStore(consul);
+  const services = async () => (await Promise.all([lbsInUse(store), dbsInUse(dbStore), cachesInUse(cacheStore)])).flat();
   const lb = { store, log, hosts, agent, events, services, poolKey, now, markDirty: (name: string) => loops?.lb.markDirty(name) };
+  const applianceImage = (appliance: string) => async (ref: string | undefined) => {
+    // The host that leads first: it has the built-in one.
+    const own = await ownHost();
+    const others = (await hosts()).filter((host) => host.spec.id !== own.spec.id);
+    return findAppliance({ agent }, { ref: ref ?? `xcaas/${appliance}:${VERSION}`, appliance, hosts: [own, ...others] });
+  };
+  const caCert = () => tls.current().ca;
   const db: DbDeps = {
     ...lb,
     store: dbStore,
     inspectMaster: (master) => inspectUpstream({ ...master, caFile: undefined }),
-    caCert: () => tls.current().ca,
-    async image(ref) {
-      // The host that leads first: it has the built-in one.
-      const own = await ownHost();
-      const others = (await hosts()).filter((host) => host.spec.id !== own.spec.id);
-      return findAppliance({ agent }, { ref: ref ?? `xcaas/xdb:${VERSION}`, appliance: 'xdb', hosts: [own, ...others] });
-    },
+    caCert,
+    image: applianceImage('xdb'),
     markDirty: (name) => loops?.db.markDirty(name),
+  };
+  const cache: CacheDeps = {
+    ...lb,
+    store: cacheStore,
+    caCert,
+    image: applianceImage('xcache'),
+    markDirty: (name) => loops?.cache.markDirty(name),
   };
   const acting = {
     expectLead() {
@@ -107,7 +121,9 @@ async function main(): Promise<void> {
     ...acting,
     image: async () => (await resolveImage({ agent }, await ownHost(), `xcaas/xlb:${VERSION}`)).id,
   };
-  const dbController = { ...db, ...acting, ca: { cert: tls.current().ca, key: caKey } };
+  const authority = { cert: tls.current().ca, key: caKey };
+  const dbController = { ...db, ...acting, ca: authority };
+  const cacheController = { ...cache, ...acting, ca: authority };
   const swarm = async () => {
     const { manager, workerToken } = await agent(await swarmManager(await hosts(), self.id)).swarm();
     return { manager, token: workerToken };
@@ -115,7 +131,7 @@ async function main(): Promise<void> {
   const metrics = createControlMetrics({
     leading: () => leadership !== undefined,
     hosts,
-    loops: () => ({ ...loops?.lb.states(), ...loops?.db.states() }),
+    loops: () => ({ ...loops?.lb.states(), ...loops?.db.states(), ...loops?.cache.states() }),
   });
   const apiDeps: ApiDeps = {
     metrics,
@@ -126,6 +142,7 @@ async function main(): Promise<void> {
     agent,
     lb,
     db,
+    cache,
     now,
     leading: () => leadership !== undefined,
     async leader() {
@@ -139,12 +156,11 @@ async function main(): Promise<void> {
       return createJoinToken(consul, { addresses, ca: tls.current().ca }, now());
     },
   };
-  const ca = { cert: tls.current().ca, key: caKey };
   const server = await listen({
     address: self.address,
     tls,
     api: apiDeps,
-    ground: { consul, ca, gossipKey, swarm, poolKey: poolKeyText.trim(), images: joinImages({ agent, ownHost, tls }), log, now },
+    ground: { consul, ca: authority, gossipKey, swarm, poolKey: poolKeyText.trim(), images: joinImages({ agent, ownHost, tls }), log, now },
   });
   log.info({ address: self.address, version: VERSION }, 'control listens');
 
@@ -163,13 +179,19 @@ async function main(): Promise<void> {
       leadership = lead;
       const common = { consul, log, intervalMs: 10_000, signal: lead.signal };
       const lbs = createObjectLoops({ ...common, kind: 'lb', cycle: (name, signal) => reconcileLb(lbController, name, signal) });
-      const cycle = (name: string, signal: AbortSignal) => reconcileDb(dbController, name, signal);
-      const dbs = createObjectLoops({ ...common, kind: 'db', worth: worthALook, cycle });
-      loops = { lb: lbs, db: dbs };
+      const dbs = createObjectLoops({
+        ...{ ...common, kind: 'db', worth: dbChange },
+        cycle: (name, signal) => reconcileDb(dbController, name, signal),
+      });
+      const caches = createObjectLoops({
+        ...{ ...common, kind: 'cache', worth: cacheChange },
+        cycle: (name, signal) => reconcileCache(cacheController, name, signal),
+      });
+      loops = { lb: lbs, db: dbs, cache: caches };
       const duties = createLoop({ name: 'pool', log, intervalMs: 5000, cycle: () => poolDuties({ consul, log, events, hosts, agent }) });
       duties.start();
       try {
-        await Promise.all([lbs.run(), dbs.run()]);
+        await Promise.all([lbs.run(), dbs.run(), caches.run()]);
       } finally {
         leadership = undefined;
         await duties.stop();

@@ -13,6 +13,9 @@ export interface CacheOptions {
   maxShards: number | undefined;
   /** Seconds. */
   replaceAfter: number | undefined;
+  tls: boolean | undefined;
+  /** Settings of the engine, see `parameters.ts`. */
+  parameters: Record<string, string>;
   /** Engine labels that a host must have. */
   labels: Record<string, string>;
 }
@@ -27,6 +30,8 @@ const KNOWN = [
   'autoscale=on|off',
   'max-shards=N',
   'replace-after=SECONDS',
+  'tls=on|off',
+  'param.NAME=VALUE',
 ];
 /** What constraints know of every host besides its labels. */
 const OWN_LABELS = ['group', 'rack', 'node'];
@@ -45,6 +50,8 @@ export function readOptions(given: Readonly<Record<string, string>>, hosts: read
     autoscale: undefined,
     maxShards: undefined,
     replaceAfter: undefined,
+    tls: undefined,
+    parameters: {},
     labels: {},
   };
   for (const [key, value] of Object.entries(given)) {
@@ -71,8 +78,12 @@ export function readOptions(given: Readonly<Record<string, string>>, hosts: read
       case 'replace-after':
         options.replaceAfter = wholeNumber(key, value.replace(/s$/, ''), 30, 86_400 * 30);
         break;
+      case 'tls':
+        options.tls = oneOf(key, value, ['on', 'off'] as const) === 'on';
+        break;
       default:
-        options.labels[readLabel(key, value, hosts)] = value;
+        if (key.startsWith('param.')) options.parameters[key.slice('param.'.length)] = value;
+        else options.labels[readLabel(key, value, hosts)] = value;
     }
   }
   if (options.maxShards !== undefined && options.autoscale !== true)

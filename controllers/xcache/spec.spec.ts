@@ -123,6 +123,8 @@ describe('options', () => {
         autoscale: true,
         maxShards: 9,
         replaceAfter: 90,
+        tls: undefined,
+        parameters: {},
         labels: {},
       },
     });

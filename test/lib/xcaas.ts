@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SETUP = `${ROOT}/xcaas`;
 
 /** As setup has it: an appliance belongs to this version when its image and its sidecar are in the tree. */
-const APPLIANCES = ['xlb', 'xdb'].filter((name) => existsSync(`${ROOT}controllers/programs/${name}.ts`));
+const APPLIANCES = ['xlb', 'xdb', 'xcache'].filter((name) => existsSync(`${ROOT}controllers/programs/${name}.ts`));
 
 /** Images a host of a test pool begins with: what `up` would build or stream, and what test containers run. */
 export const POOL_IMAGES = [

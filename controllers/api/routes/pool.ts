@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ApiDeps } from '#api/deps.ts';
 import { shapeOf } from '#pool/shape.ts';
+import { listCaches } from '#xcache/operations/view.ts';
 import { listDbs } from '#xdb/operations/view.ts';
 import { listLbs } from '#xlb/operations/view.ts';
 
@@ -23,12 +24,13 @@ export async function poolRoutes(root: FastifyInstance, deps: ApiDeps): Promise<
   });
 
   app.get('/v1/status', { schema: { tags, summary: 'The pool, and every service in a sentence' } }, async () => {
-    const [hosts, lbs, dbs] = await Promise.all([deps.hosts(), listLbs(deps.lb), listDbs(deps.db)]);
+    const [hosts, lbs, dbs, caches] = await Promise.all([deps.hosts(), listLbs(deps.lb), listDbs(deps.db), listCaches(deps.cache)]);
     const shape = shapeOf(hosts);
     const down = hosts.filter((host) => !host.alive);
     const services = [
       ...lbs.map(({ name, status, sentence }) => ({ kind: 'lb', name, status, sentence })),
       ...dbs.map(({ name, status, sentence }) => ({ kind: 'db', name, status, sentence })),
+      ...caches.map(({ name, status, sentence }) => ({ kind: 'cache', name, status, sentence })),
     ];
     const bad = services.filter(({ status }) => status !== 'READY' && status !== 'PAUSED');
     const hostsSay =

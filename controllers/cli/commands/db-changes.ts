@@ -1,27 +1,12 @@
 import { z } from 'zod';
-import { type Command, type Context, flag, listArg, textArg, textOption } from '#cli/command.ts';
-import { type DbView, dbPath, describeDb, masterOf, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
-import { Sentence } from '#cli/commands/service.ts';
+import { type Command, flag, listArg, textArg, textOption } from '#cli/command.ts';
+import { DB, type DbView, dbPath, describeDb, masterOf, showWhenSettled, viewDb, waitSettled } from '#cli/commands/db-view.ts';
+import { followMove, Order, parameterListCommand, pauseCommands, Sentence } from '#cli/commands/service.ts';
 import { parsePairs, wholeNumber } from '#cli/labels.ts';
-import { table } from '#cli/output.ts';
-import { parseCpus, parseMoment, parseSeconds, parseSize } from '#cli/sizes.ts';
-import { waitReady } from '#cli/waiting.ts';
-import { AppError } from '#core/errors.ts';
+import { parseCpus, parseMoment, parseSize } from '#cli/sizes.ts';
 import { sleep } from '#core/sleep.ts';
 
-const Order = z.looseObject({ id: z.string(), state: z.string(), at: z.string().optional(), blockedMs: z.number().optional() });
-const Progress = Order.extend({ sentence: z.string() });
 const Replica = Sentence.extend({ member: z.string() });
-const Parameter = z.looseObject({
-  name: z.string(),
-  value: z.string(),
-  default: z.string(),
-  changed: z.boolean(),
-  takes: z.string(),
-  restart: z.boolean(),
-  about: z.string(),
-});
-
 /** Milliseconds in which a sidecar has begun what it was asked for. */
 const BEGUN_MS = 1500;
 
@@ -45,7 +30,7 @@ export const dbChangeCommands: readonly Command[] = [
       }
       const at = parseMoment(textOption(input, 'at'), '--at');
       const order = Order.parse(await context.api.post(dbPath(name, '/switchover'), { to: textOption(input, 'to'), at }));
-      await showMove(context, name, order);
+      await followMove(context, DB, name, order);
     },
   },
   {
@@ -58,7 +43,7 @@ export const dbChangeCommands: readonly Command[] = [
       const name = textArg(input, 0);
       const { sync } = await viewDb(context, name);
       await context.confirm(`Let ${sync ?? 'the slave'} take over ${name} now?`);
-      await showMove(context, name, Order.parse(await context.api.post(dbPath(name, '/failover'))));
+      await followMove(context, DB, name, Order.parse(await context.api.post(dbPath(name, '/failover'))));
     },
   },
   {
@@ -164,45 +149,8 @@ export const dbChangeCommands: readonly Command[] = [
       await showWhenSettled(context, name, { before });
     },
   },
-  {
-    path: ['db', 'pause'],
-    summary: 'let failover and maintenance rest for a while; acknowledged writes stay protected',
-    args: ['<name>'],
-    options: [{ flags: '--for <time>', about: 'how long: 30m, 2h, 1d', default: '1h' }],
-    changes: true,
-    async run({ api, out }, input) {
-      const seconds = parseSeconds(textOption(input, 'for') ?? '', '--for');
-      const paused = Sentence.parse(await api.post(dbPath(textArg(input, 0), '/pause'), { seconds }));
-      out.result(paused, () => paused.sentence);
-    },
-  },
-  {
-    path: ['db', 'resume'],
-    summary: 'end a pause',
-    args: ['<name>'],
-    changes: true,
-    async run(context, input) {
-      const name = textArg(input, 0);
-      await context.api.post(dbPath(name, '/resume'));
-      await showWhenSettled(context, name);
-    },
-  },
-  {
-    path: ['db', 'param', 'list'],
-    summary: 'parameters of the engine that can be set',
-    args: ['<name>'],
-    options: [{ flags: '--changed', about: 'only those that differ from the default' }],
-    async run({ api, out }, input) {
-      const all = z.array(Parameter).parse(await api.get(dbPath(textArg(input, 0), '/parameters')));
-      const shown = flag(input, 'changed') ? all.filter(({ changed }) => changed) : all;
-      out.result(shown, () =>
-        table(
-          ['NAME', 'VALUE', 'DEFAULT', 'TAKES', 'RESTART', 'ABOUT'],
-          shown.map((p) => [p.name, p.value, p.default, p.takes, p.restart ? 'yes' : 'no', p.about]),
-        ),
-      );
-    },
-  },
+  ...pauseCommands(DB, (context, name) => showWhenSettled(context, name)),
+  parameterListCommand(DB),
   {
     path: ['db', 'param', 'set'],
     summary: 'set parameters; NAME= gives one back its default',
@@ -228,22 +176,4 @@ function asPair(): (db: DbView) => boolean {
     since = sync === null ? undefined : (since ?? Date.now());
     return code === 'no_host' || (since !== undefined && Date.now() - since >= SAID_MS);
   };
-}
-
-/** Follows an order to its end. @throws AppError `conflict` with the reason when it was not carried out */
-async function showMove(context: Context, name: string, order: z.infer<typeof Order>): Promise<void> {
-  if (order.at !== undefined || !context.wait) {
-    const sentence = order.at === undefined ? `the order is given (${order.id})` : `${name} is to change its master at ${order.at}`;
-    context.out.result({ ...order, sentence }, () => sentence);
-    return;
-  }
-  let last: z.infer<typeof Progress> | undefined;
-  await waitReady(context, name, async () => {
-    last = Progress.parse(await context.api.get(dbPath(name, `/moves/${encodeURIComponent(order.id)}`)));
-    return { status: last.state === 'done' || last.state === 'failed' ? 'READY' : 'PENDING', sentence: last.sentence };
-  });
-  const done = last;
-  if (done === undefined || done.state === 'failed')
-    throw new AppError('conflict', done?.sentence ?? `${name} did not change its master`, { hint: `db topology ${name}` });
-  context.out.result(done, () => done.sentence);
 }

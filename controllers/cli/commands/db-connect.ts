@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process';
 import { z } from 'zod';
+import { type Client, converse, hasImage, memberHere, quietly } from '#cli/clients.ts';
 import { type Command, flag, textArg, textOption } from '#cli/command.ts';
 import { dbPath } from '#cli/commands/db-view.ts';
 import { AppError } from '#core/errors.ts';
-import { run } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 
 const Url = z.looseObject({
@@ -16,12 +15,6 @@ const Url = z.looseObject({
   published: z.array(z.object({ host: z.string(), hostPort: z.number() })),
 });
 type Url = z.infer<typeof Url>;
-
-/** A client to run: which program, with which arguments. The password goes by the environment, never by the command line. */
-export interface Client {
-  file: string;
-  args: string[];
-}
 
 export const dbConnectCommands: readonly Command[] = [
   {
@@ -42,7 +35,7 @@ export const dbConnectCommands: readonly Command[] = [
       const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true && sql === undefined;
       const found = await findClient(name, url, { terminal });
       const rest = sql === undefined ? [] : [`--execute=${sql}`];
-      const code = await converse({ ...found, args: [...found.args, ...rest] }, url.password);
+      const code = await converse({ ...found, args: [...found.args, ...rest] }, { MYSQL_PWD: url.password });
       if (code !== 0) throw new AppError('engine', `the client ended with ${code}`);
     },
   },
@@ -51,8 +44,7 @@ export const dbConnectCommands: readonly Command[] = [
 /** A member of this host has a client in it; else a container of its image on the same network; else what is installed here, through a published port. */
 async function findClient(name: string, url: Url, { terminal }: { terminal: boolean }): Promise<Client> {
   const docker = ['-i', ...(terminal ? ['-t'] : []), '-e', 'MYSQL_PWD'];
-  const filters = ['xcaas.kind=db', `xcaas.name=${name}`].flatMap((label) => ['--filter', `label=${label}`]);
-  const [member] = lines(await quietly('docker', ['ps', ...filters, '--filter', 'status=running', '--format', '{{.Names}}']));
+  const member = await memberHere('db', name);
   if (member !== undefined) {
     return {
       file: 'docker',
@@ -60,7 +52,7 @@ async function findClient(name: string, url: Url, { terminal }: { terminal: bool
     };
   }
   const image = `xcaas/xdb:${VERSION}`;
-  if ((await quietly('docker', ['image', 'inspect', '--format', 'yes', image])).trim() === 'yes') {
+  if (await hasImage(image)) {
     const container = ['run', '--rm', ...docker, '--network', url.network, '--entrypoint', 'mariadb', image];
     return { file: 'docker', args: [...container, ...clientArgs(url, url.host, url.port), '--skip-ssl-verify-server-cert'] };
   }
@@ -76,26 +68,4 @@ async function findClient(name: string, url: Url, { terminal }: { terminal: bool
 
 export function clientArgs({ user, database }: Pick<Url, 'user' | 'database'>, host: string, port: number): string[] {
   return ['--protocol=TCP', `--host=${host}`, `--port=${port}`, `--user=${user}`, `--database=${database}`];
-}
-
-async function quietly(file: string, args: string[]): Promise<string> {
-  try {
-    const { code, stdout } = await run(file, args, { timeoutMs: 20_000 });
-    return code === 0 ? stdout : '';
-  } catch {
-    return '';
-  }
-}
-
-function lines(text: string): string[] {
-  return text.split('\n').filter((line) => line !== '');
-}
-
-/** @returns the client's exit code */
-function converse({ file, args }: Client, password: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, MYSQL_PWD: password } });
-    child.once('error', (cause) => reject(new AppError('not_found', `${file} cannot be run: ${cause.message}`, { cause })));
-    child.once('exit', (code, signal) => resolve(code ?? (signal === null ? 1 : 128)));
-  });
 }

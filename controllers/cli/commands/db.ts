@@ -1,13 +1,11 @@
 import { z } from 'zod';
-import { type Command, type Context, flag, type Input, listOption, textArg, textOption } from '#cli/command.ts';
+import { type Command, flag, listOption, textArg, textOption } from '#cli/command.ts';
 import { DB, DbView, dbPath, describeDb, drawTopology, showWhenSettled, viewDb } from '#cli/commands/db-view.ts';
-import { eventsCommand, logsCommand, Sentence } from '#cli/commands/service.ts';
+import { destroyCommand, eventsCommand, logsCommand, nameOf } from '#cli/commands/service.ts';
 import { parsePairs } from '#cli/labels.ts';
 import { table } from '#cli/output.ts';
 import { secretText } from '#cli/secret-text.ts';
 import { parseCpus, parseSize } from '#cli/sizes.ts';
-import { waitGone } from '#cli/waiting.ts';
-import { AppError } from '#core/errors.ts';
 
 const Url = z.looseObject({ url: z.string(), ca: z.string().optional() });
 const Listed = DbView.pick({ name: true, status: true, sentence: true, flavor: true, master: true, sync: true, epoch: true });
@@ -39,7 +37,7 @@ export const dbCommands: readonly Command[] = [
     ],
     changes: true,
     async run(context, input) {
-      const name = nameOf(input);
+      const name = nameOf(input, 'db create -d adb, or db create NAME');
       const options = parsePairs(listOption(input, 'opt'));
       if (options['master-url'] !== undefined) options['master-url'] = await secretText(options['master-url']);
       await context.api.post('/v1/dbs', {
@@ -105,33 +103,15 @@ export const dbCommands: readonly Command[] = [
   },
   eventsCommand(DB, viewDb),
   logsCommand(DB),
-  {
-    path: ['db', 'destroy'],
-    summary: 'remove a database; its data are kept for seven days, and db undestroy brings it back',
-    args: ['<name>'],
-    options: [
-      { flags: '--yes', about: 'do not ask' },
-      { flags: '--keep-data', about: 'keep its data until they are purged' },
-      { flags: '--purge', about: 'remove its data too, at once; for good' },
-    ],
-    changes: true,
-    async run(context, input) {
-      const name = textArg(input, 0);
-      const [keepData, purge] = [flag(input, 'keepData'), flag(input, 'purge')];
-      const { members, inside } = await contentOf(context, name, purge);
-      await context.confirm(
-        purge
-          ? `Remove ${name} with all its data${inside === 0 ? '' : ` and the ${inside} backups on its volumes`}, for good?`
-          : `Remove ${name} with its ${members} members? Its data are kept for a while.`,
-      );
-      const path = dbPath(name, `?keepData=${keepData}&purge=${purge}`);
-      const { sentence } = Sentence.parse(await context.api.delete(path));
-      if (context.wait) await waitGone(context, name, () => viewDb(context, name));
-      context.out.result({ name, destroyed: true, purged: purge, sentence }, () =>
-        purge && context.wait ? `${name} is removed` : sentence,
-      );
+  destroyCommand(DB, 'remove a database; its data are kept for seven days, and db undestroy brings it back', {
+    view: viewDb,
+    question(db, purge) {
+      const inside = 'backup' in db && db.backup?.store === 'volume' ? db.backup.backups : 0;
+      return purge
+        ? `Remove ${db.name} with all its data${inside === 0 ? '' : ` and the ${inside} backups on its volumes`}, for good?`
+        : `Remove ${db.name} with its ${db.members.length} members? Its data are kept for a while.`;
     },
-  },
+  }),
   {
     path: ['db', 'undestroy'],
     summary: 'bring a destroyed database back while its data are kept',
@@ -144,28 +124,6 @@ export const dbCommands: readonly Command[] = [
     },
   },
 ];
-
-/** `-d` names it too, when nothing else does. */
-function nameOf(input: Input): string {
-  const [word, option, definition] = [textArg(input, 0), textOption(input, 'name'), textOption(input, 'definition')];
-  if (word !== '' && option !== undefined && option !== word)
-    throw new AppError('usage', `it cannot be called both ${word} and ${option}`, { hint: 'leave --name away' });
-  const name = word !== '' ? word : (option ?? definition);
-  if (name === undefined) throw new AppError('usage', 'it has no name', { hint: 'db create -d adb, or db create NAME' });
-  return name;
-}
-
-/** Of one that was destroyed already only the data are left: to be purged, it need not be seen. */
-async function contentOf(context: Context, name: string, purge: boolean): Promise<{ members: number; inside: number }> {
-  try {
-    const { members, backup } = await viewDb(context, name);
-    return { members: members.length, inside: backup?.store === 'volume' ? backup.backups : 0 };
-  } catch (error) {
-    const kept = error instanceof AppError && error.code === 'not_found' && /was destroyed/.test(error.message);
-    if (purge && kept) return { members: 0, inside: 0 };
-    throw error;
-  }
-}
 
 /** Milliseconds for which a database that was brought back has to say the same, to be taken at its word that it is not READY. */
 const REST_MS = 3000;

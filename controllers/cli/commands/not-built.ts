@@ -4,7 +4,7 @@ import { AppError } from '#core/errors.ts';
 /** Verbs that the interface names and that are not built yet: each says so instead of half-working. */
 const VERBS: Record<string, string[]> = {
   db: ['upgrade'],
-  cache: ['create list status url switchover failover scale events connect backup destroy'],
+  cache: ['backup upgrade'],
   fs: ['create list status url ls put get mkdir rm cat stat decommission balance failover events destroy'],
 };
 
@@ -28,7 +28,7 @@ function notBuilt(path: string[]): Command {
     loose: true,
     async run() {
       throw new AppError('not_implemented', `${path.join(' ')} is not built yet`, {
-        hint: 'load balancers (lb), databases (db) and the pool (xcaas) are',
+        hint: 'load balancers (lb), databases (db), caches (cache) and the pool (xcaas) are',
       });
     },
   };
