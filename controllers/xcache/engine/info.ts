@@ -38,10 +38,25 @@ const COUNTERS = [
   'expired_keys',
   'instantaneous_ops_per_sec',
   'mem_fragmentation_ratio',
+  'used_memory_rss',
+  'used_memory_peak',
+  'latest_fork_usec',
+  'blocked_clients',
+  'evicted_clients',
+  'total_net_input_bytes',
+  'total_net_output_bytes',
+  'total_error_replies',
+  'rdb_changes_since_last_save',
+  'rdb_last_save_time',
+  'rdb_last_cow_size',
+  'aof_enabled',
+  'aof_current_size',
   'sync_full',
   'sync_partial_ok',
   'sync_partial_err',
 ] as const;
+/** `ok`, or what was not: 1 and 0. */
+const ENDS = ['rdb_last_bgsave_status', 'aof_last_write_status', 'aof_last_bgrewrite_status'] as const;
 
 /** Pure. @param text of INFO */
 export function infoFields(text: string): ReadonlyMap<string, string> {
@@ -73,7 +88,10 @@ export function parseInfo(text: string, minReplicas: number): EngineFacts {
     clients: number('connected_clients'),
     minReplicas,
     replicas: replicasOf(fields),
-    counters: Object.fromEntries(COUNTERS.map((name) => [name, number(name)])),
+    counters: Object.fromEntries([
+      ...COUNTERS.map((name) => [name, number(name)] as const),
+      ...ENDS.map((name) => [name, fields.get(name) === 'err' ? 0 : 1] as const),
+    ]),
   };
 }
 
