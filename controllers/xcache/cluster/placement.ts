@@ -47,6 +47,8 @@ export function placeShards(count: number, replicas: number, groups: readonly Gr
     room.set(group, (room.get(group) ?? 0) - 1);
     members.set(group, (members.get(group) ?? 0) + 1);
   };
+  const after = (from: string, to: string) => (groups.length + indexOf(to) - indexOf(from)) % groups.length;
+  const indexOf = (wanted: string) => groups.findIndex(({ group }) => group === wanted);
   const free = () => groups.map(({ group }) => group).filter((group) => (room.get(group) ?? 0) > 0);
 
   for (let shard = 0; shard < count; shard += 1) {
@@ -69,7 +71,8 @@ export function placeShards(count: number, replicas: number, groups: readonly Gr
           heirs(a) - heirs(b) ||
           (masters.get(a) ?? 0) + heirs(a) - (masters.get(b) ?? 0) - heirs(b) ||
           (members.get(a) ?? 0) - (members.get(b) ?? 0) ||
-          compare(a, b),
+          // Around the ring of groups: the first in order for everybody would fill it twice.
+          after(master, a) - after(master, b),
       )[0];
       if (best === undefined) break;
       take(best);
