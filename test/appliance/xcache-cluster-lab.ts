@@ -14,6 +14,8 @@ export interface ClusterLab {
   becomes(what: string, is: (record: ClusterRecord) => boolean, timeoutMs?: number): Promise<number>;
   /** Every slot is served, and nothing is on its way. */
   whole(shards: number, timeoutMs?: number): Promise<number>;
+  addresses(): Promise<Map<string, string>>;
+  /** Of all members that answer. */
   statuses(): Promise<Map<string, CacheMemberStatus>>;
   /** Other shards than there were: with new members where there are to be more. */
   scale(shards: number): Promise<void>;
@@ -75,9 +77,8 @@ export async function startClusterLab(fields: Partial<NewCache>): Promise<Cluste
         ({ state, slots }) => state === 'whole' && Object.keys(slots).length === shards,
         timeoutMs,
       ),
-    async statuses() {
-      return new Map(await Promise.all([...members].map(async ([id, member]) => [id, await member.status()] as const)));
-    },
+    addresses: async () => new Map(await Promise.all([...members].map(async ([id, member]) => [id, await member.address()] as const))),
+    statuses: async () => new Map(await Promise.all([...members].map(async ([id, member]) => [id, await member.status()] as const))),
     async scale(shards) {
       const next = { ...spec, shards, members: [...spec.members] };
       for (let shard = spec.shards; shard < shards; shard += 1)
@@ -122,12 +123,32 @@ export async function startClusterLab(fields: Partial<NewCache>): Promise<Cluste
   }
 }
 
+/**
+ * Kills all members at once and starts them in another order, so that each is where another was.
+ *
+ * @returns milliseconds until the cluster is whole, since the first and since the last of them was started
+ */
+export async function heal(cluster: ClusterLab, shards: number): Promise<{ sinceFirst: number; sinceLast: number }> {
+  const byAddress = [...(await cluster.addresses())].toSorted(([, a], [, b]) => a.localeCompare(b, 'en', { numeric: true }));
+  const all = byAddress.map(([id]) => cluster.member(id));
+  await Promise.all(all.map((member) => member.kill()));
+  // The record says what was before they were killed.
+  const before = await cluster.record();
+  const began = performance.now();
+  // The engine gives the first one that starts the first address.
+  const [first, ...rest] = all;
+  for (const member of first === undefined ? [] : [...rest, first]) await member.start();
+  const started = performance.now();
+  await cluster.becomes('the damage is seen', (record) => JSON.stringify(record) !== JSON.stringify(before), 30_000);
+  await cluster.whole(shards);
+  const now = performance.now();
+  return { sinceFirst: Math.round(now - began), sinceLast: Math.round(now - started) };
+}
+
 /** Clients that write without a pause, each key once; what was acknowledged and what failed is counted. */
 export interface Load {
   acknowledged: number;
   failures: string[];
-  /** When writes were last refused or acknowledged. */
-  lastAt: number;
   /** Acknowledged a second, since the last call. */
   rate(): number;
   stop(): Promise<void>;
@@ -142,7 +163,6 @@ export function startLoad(client: Cluster, name: string, writers = 16): Load {
   const load: Load = {
     acknowledged: 0,
     failures: [],
-    lastAt: performance.now(),
     rate() {
       const now = performance.now();
       const rate = ((load.acknowledged - measured.count) * 1000) / (now - measured.at);
@@ -176,7 +196,6 @@ export function startLoad(client: Cluster, name: string, writers = 16): Load {
         load.failures.push(String(error));
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
-      load.lastAt = performance.now();
     }
   };
   const running = Array.from({ length: writers }, (_, writer) => write(writer));

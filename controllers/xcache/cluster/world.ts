@@ -1,5 +1,5 @@
 import type { NodeLine } from './nodes.ts';
-import { common, contains, countOf, type SlotRange, unowned } from './slots.ts';
+import { common, contains, countOf, SLOTS, type SlotRange, unowned } from './slots.ts';
 
 /** Pure: what was seen of a cluster, and what follows from it. */
 
@@ -116,11 +116,18 @@ export function unserved(world: ClusterWorld): number {
   return countOf(unowned(new Map([...ownersOf(world)].filter(([id]) => !refusing.has(id)))));
 }
 
+/** By its masters' own words each slot is served by one of them. After a failover the former one claims them too, until it has heard of it. */
+function agrees(world: ClusterWorld): boolean {
+  const owners = ownersOf(world);
+  return unowned(owners).length === 0 && countOf([...owners.values()].flat()) === SLOTS;
+}
+
 export function isWhole(world: ClusterWorld): boolean {
   return (
     world.born &&
     !world.moving &&
     missingMembers(world).length === 0 &&
+    agrees(world) &&
     world.members.every(({ id }) => world.seen.some((seen) => seen.id === id && (ownLine(seen)?.open.length ?? 0) === 0))
   );
 }
