@@ -70,6 +70,10 @@ export const SyncRecord = z.object({
 });
 export type SyncRecord = z.infer<typeof SyncRecord>;
 
+/** Whom a record named. */
+export const NamedInRecord = SyncRecord.pick({ leader: true, sync: true, prev: true, state: true });
+export type NamedInRecord = z.infer<typeof NamedInRecord>;
+
 /** `xcaas/db/<name>/data/<member>`: the protocol's `members/<id>`; outlives the member's session, rarely written, by its own sidecar only. */
 export const DataRecord = z.object({
   v: z.literal(1),

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type MemberDisk, openDisk as openAt } from './disk.ts';
+import { type MemberDisk, openDisk as openAt, type SeenRecord } from './disk.ts';
 import { createFailpoints, type Failpoints } from './failpoint.ts';
 
 const owner = { db: 'adb', member: 'adb-1' };
@@ -11,6 +11,10 @@ let folder: string;
 let path: string;
 const openDisk = (at: string, who: typeof owner, failpoints: Failpoints, kernel = 'boot-1'): Promise<MemberDisk> =>
   openAt(at, who, failpoints, kernel);
+/** @param leader its member, to tell records apart by */
+const record = (rev: number, epoch: number, leader = `adb-${rev}`): SeenRecord => ({
+  ...{ rev, epoch, leader: { id: leader, gen: 'g' }, sync: null, prev: null, state: 'open' },
+});
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'xdb-disk-'));
   path = join(folder, 'xdb.json');
@@ -24,12 +28,34 @@ describe('openDisk', () => {
     await disk.claim();
     const gen = await disk.beginGeneration();
     await disk.markMaster(true);
-    await disk.raise(7, 3);
-    await disk.raise(5, 4);
-    await disk.raise(1, 1);
+    await disk.raise(record(7, 3));
+    await disk.raise(record(5, 4));
+    await disk.raise(record(1, 1));
     const again = await openDisk(path, owner, none);
     expect(again.isNew).toBe(false);
     expect(again.now()).toMatchObject({ gen, wasMaster: true, rev: 7, epoch: 4 });
+  });
+
+  it('K1: remembers whom the newest record named, and nothing of an older one', async () => {
+    const disk = await openDisk(path, owner, none);
+    await disk.raise(record(7, 3, 'adb-2'));
+    await disk.raise(record(8, 3, 'adb-1'));
+    await disk.raise(record(7, 3, 'adb-2'));
+    expect((await openDisk(path, owner, none)).now().named).toEqual({
+      leader: { id: 'adb-1', gen: 'g' },
+      sync: null,
+      prev: null,
+      state: 'open',
+    });
+  });
+
+  it('K1: a memory of a version before knows it once it has seen that record again, not an older one', async () => {
+    await writeFile(path, JSON.stringify({ v: 1, ...owner, gen: 'g', wasMaster: true, rev: 8, epoch: 3 }));
+    const disk = await openDisk(path, owner, none);
+    await disk.raise(record(7, 3));
+    expect(disk.now().named).toBeNull();
+    await disk.raise(record(8, 3));
+    expect(disk.now()).toMatchObject({ rev: 8, epoch: 3, named: { leader: { id: 'adb-8' } } });
   });
 
   it('a generation that ends takes the mark of a master with it, and no two generations are the same', async () => {
@@ -66,11 +92,11 @@ describe('openDisk', () => {
     const disk = await openDisk(path, owner, none);
     await Promise.all([
       disk.markMaster(true),
-      disk.raise(7, 3),
+      disk.raise(record(7, 3)),
       disk.noteStart(4),
-      disk.raise(6, 2),
+      disk.raise(record(6, 2)),
       disk.beginGeneration(),
-      disk.raise(8, 3),
+      disk.raise(record(8, 3)),
     ]);
     await disk.markMaster(true);
     const there = (await openDisk(path, owner, none)).now();
@@ -81,9 +107,9 @@ describe('openDisk', () => {
   it('what could not be written did not happen', async () => {
     const disk = await openDisk(path, owner, createFailpoints('disk:before=error*2'));
     await disk.claim();
-    await expect(disk.raise(9, 9)).rejects.toThrow();
+    await expect(disk.raise(record(9, 9))).rejects.toThrow();
     expect(disk.now()).toMatchObject({ rev: 0, epoch: 0 });
-    await disk.raise(3, 2);
+    await disk.raise(record(3, 2));
     expect((await openDisk(path, owner, none)).now()).toMatchObject({ rev: 3, epoch: 2 });
   });
 });
@@ -103,7 +129,7 @@ describe('what was received, over a start of the host', () => {
     const disk = await openDisk(path, owner, none);
     const gen = await disk.beginGeneration();
     await disk.markMaster(true);
-    await disk.raise(7, 3);
+    await disk.raise(record(7, 3));
     await disk.noteReceiving();
     const after = await reboot();
     expect(after.lostMemory()).toBe(true);

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { AppError, messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
+import { NamedInRecord, type SyncRecord } from '#xdb/schema.ts';
 import type { Failpoints } from './failpoint.ts';
 
 const MemberMemory = z.object({
@@ -21,10 +22,15 @@ const MemberMemory = z.object({
   /** Highest that this member has seen of the record (K1). */
   rev: z.number().int().min(0),
   epoch: z.number().int().min(0),
+  /** Whom that record named (K1): what `db recover` makes a new one from when Consul has lost it. Null before the first was seen. */
+  named: NamedInRecord.nullable().default(null),
   /** Restart serial of the specification that the engine was started with. */
   startedSerial: z.number().int().min(0).default(0),
 });
 export type MemberMemory = z.infer<typeof MemberMemory>;
+
+/** Of a record what a member remembers of it. */
+export type SeenRecord = Pick<SyncRecord, 'rev' | 'epoch' | 'leader' | 'sync' | 'prev' | 'state'>;
 
 /**
  * What a member knows of itself without anybody's help: `xdb.json` in its volume. Every change is on the disk (temporary file, fsync, rename, fsync of
@@ -36,8 +42,8 @@ export interface MemberDisk {
   now(): MemberMemory;
   /** Writes down whose volume this is; to be called before anything else is put into it. */
   claim(): Promise<void>;
-  /** K1: remembers the highest revision and epoch that were seen. */
-  raise(rev: number, epoch: number): Promise<void>;
+  /** K1: remembers the newest record that was seen: its revision, its epoch and whom it named. */
+  raise(seen: SeenRecord): Promise<void>;
   markMaster(was: boolean): Promise<void>;
   /** J2: to be called before anything is received. */
   noteReceiving(): Promise<void>;
@@ -70,7 +76,7 @@ export async function openDisk(
   const text = await readIfThere(path);
   const isNew = text === undefined;
   let memory: MemberMemory = isNew
-    ? { v: 1, ...owner, gen: null, wasMaster: false, receivingSince: null, rev: 0, epoch: 0, startedSerial: 0 }
+    ? { v: 1, ...owner, gen: null, wasMaster: false, receivingSince: null, rev: 0, epoch: 0, named: null, startedSerial: 0 }
     : parse(path, text);
   if (memory.db !== owner.db || memory.member !== owner.member) {
     throw new AppError('conflict', `this volume holds the data of ${memory.member} of the database ${memory.db}`, {
@@ -99,12 +105,14 @@ export async function openDisk(
     isNew,
     now: () => memory,
     claim: () => write(() => ({})),
-    raise: (rev, epoch) =>
-      write((present) =>
-        rev <= present.rev && epoch <= present.epoch
-          ? undefined
-          : { rev: Math.max(rev, present.rev), epoch: Math.max(epoch, present.epoch) },
-      ),
+    raise: ({ rev, epoch, leader, sync, prev, state }) =>
+      write((present) => {
+        const isNewest = rev >= present.rev && epoch >= present.epoch;
+        const isKnown = rev <= present.rev && epoch <= present.epoch && (present.named !== null || !isNewest);
+        if (isKnown) return undefined;
+        const highest = { rev: Math.max(rev, present.rev), epoch: Math.max(epoch, present.epoch) };
+        return isNewest ? { ...highest, named: { leader, sync, prev, state } } : highest;
+      }),
     // A leader has everything on its disk, also one that an operator wrote down by hand.
     markMaster: (was) =>
       write(({ wasMaster, receivingSince }) => {

@@ -3,6 +3,7 @@ import { AppError } from '#core/errors.ts';
 import { silentLogger } from '#core/log.ts';
 import { BUDGETS, GUARDS, type Local } from '#xdb/protocol/types.ts';
 import { DbSpec } from '#xdb/schema.ts';
+import type { SeenRecord } from './disk.ts';
 import type { Seen } from './observe.ts';
 import { createTurner, type Turn, type TurnOptions } from './turn.ts';
 
@@ -34,7 +35,7 @@ function member() {
       link: { look: async () => ({ state: 'down', ageMs: 60_000 }), drop: () => notes.push('connection dropped') },
       disk: {
         now: () => ({ gen: 'g', wasMaster: true, rev: 0, epoch: 0 }),
-        async raise(rev: number, epoch: number) {
+        async raise({ rev, epoch }: SeenRecord) {
           if (full) throw new AppError('internal', 'no space left on the device');
           notes.push(`raise ${rev} ${epoch}`);
         },

@@ -66,7 +66,7 @@ export function createTurner(options: TurnOptions): Turner {
       const read = await readRecords(consul, config.db, config.member, parse);
       const seen = read.protocol.sync?.value;
       // K1, before anything is decided by it. Where that cannot be written the records count as not read: what protects goes on by the old ones.
-      if (seen !== undefined) await disk.raise(seen.rev, seen.epoch);
+      if (seen !== undefined) await disk.raise(seen);
       view = read;
       heardAt = asked;
       complaint = '';
