@@ -39,7 +39,7 @@ export const cacheKeys = (cache: string) => {
 /** What a member's token may write; everything of its cache may be read. */
 export function writtenByMember(cache: string, member: string): string[] {
   const keys = cacheKeys(cache);
-  return [keys.lead, keys.leader, keys.move, keys.birth, keys.cluster, keys.member(member)];
+  return [keys.lead, keys.leader, keys.move, keys.birth, keys.cluster, keys.member(member), keys.backupsPrefix];
 }
 
 /** Everything that Consul's KV holds of caches, for the controller and the API; sidecars read and write by requests of their own. */

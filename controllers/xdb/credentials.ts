@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { newBackupKey } from '#backup/plan.ts';
 import { createVault, newPassword } from '#pool/service-credentials.ts';
 import { Credentials, type DbSpec } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
@@ -23,15 +23,6 @@ export function newCredentials(spec: Pick<DbSpec, 'user' | 'members'>): Credenti
     users: { [spec.user]: [newPassword()] },
     backupKeys: [newBackupKey()],
   };
-}
-
-function newBackupKey() {
-  return { id: randomBytes(4).toString('hex'), secret: newPassword() };
-}
-
-/** Pure but for the key: what is stored of a database is encrypted from its first backup on. */
-export function withBackupKey(credentials: Credentials): Credentials {
-  return (credentials.backupKeys ?? []).length > 0 ? credentials : { ...credentials, backupKeys: [newBackupKey()] };
 }
 
 /** Every member has a replication password; those of members that are no more are gone. */

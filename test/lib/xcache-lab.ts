@@ -8,6 +8,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { type JsonResponse, requestJson } from '#core/http.ts';
 import { run } from '#core/spawn.ts';
+import { createCa, issuePair, type KeyPair } from '#ground/ca.ts';
 import { memberRules } from '#ground/policies.ts';
 import { BirthRecord } from '#pool/service-schema.ts';
 import { startConsul, type TestConsul } from '#test/consul.ts';
@@ -34,6 +35,11 @@ export interface XcacheLab {
   exec(container: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }>;
   /** Gives every member these passwords of the user's, the newest first. */
   rotate(...passwords: string[]): Promise<void>;
+  /** Gives every member these credentials, changed from those before. */
+  recredential(change: Partial<CacheCredentials>): Promise<void>;
+  /** Authority of the members' certificates. */
+  readonly ca: string;
+  readonly authority: KeyPair;
   /** Writes the specification anew. */
   respec(change: Partial<CacheSpec>): Promise<void>;
   /** Orders a change of the master. @returns the order's state when it is over */
@@ -47,7 +53,7 @@ export interface XcacheMember {
   readonly container: string;
   address(): Promise<string>;
   status(): Promise<CacheMemberStatus>;
-  admin(method: string, path: string): Promise<JsonResponse>;
+  admin(method: string, path: string, body?: unknown): Promise<JsonResponse>;
   /** A client of the user's. Port 6379 leads to the master, 6380 to a replica, 6378 is the engine here, 26379 the Sentinel. */
   client(options?: RedisOptions): Promise<Redis>;
   /** `valkey-cli` inside, as the sidecar's account. */
@@ -83,27 +89,41 @@ export function memberImage(): Promise<string> {
   return image;
 }
 
-export async function startXcacheLab(fields: Partial<NewCache> = {}): Promise<XcacheLab> {
+export interface LabOptions {
+  /** Of another lab, which this one shares Consul and network with. */
+  beside?: Pick<XcacheLab, 'server' | 'network' | 'authority'>;
+  /** Of the specification, what no request says. */
+  spec?: Partial<CacheSpec>;
+  credentials?: Partial<CacheCredentials>;
+}
+
+export async function startXcacheLab(fields: Partial<NewCache> = {}, options: LabOptions = {}): Promise<XcacheLab> {
   const folder = await mkdtemp(join(tmpdir(), 'xcal-'));
   await chmod(folder, 0o755);
   const suffix = folder.slice(-6).toLowerCase();
-  const network = `xcaas-test-xcache-${suffix}`;
-  const spec = newSpec({ name: 'acache', network, memoryBytes: 256 * 2 ** 20, ...fields });
+  const { beside } = options;
+  const network = beside?.network ?? `xcaas-test-xcache-${suffix}`;
+  const spec: CacheSpec = { ...newSpec({ name: 'acache', network, memoryBytes: 256 * 2 ** 20, ...fields }), ...options.spec };
   const cache = spec.name;
   const keys = cacheKeys(cache);
   const made: XcacheMember[] = [];
   const cleanups: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
+  async function ground(): Promise<TestConsul> {
+    if (beside !== undefined) return beside.server;
+    await docker('network', 'create', '--label', 'xcaas.test=xcache', network);
+    cleanups.push(() => run('docker', ['network', 'rm', '--force', network]));
+    const own = await startConsul({ config: { unix_sockets: { mode: '0666' } } });
+    cleanups.push(() => own.stop());
+    await chmod(dirname(own.socketPath), 0o755);
+    return own;
+  }
   const stop = async () => {
     await Promise.all(made.map((member) => member.remove().catch(() => undefined)));
     for (const cleanup of cleanups.toReversed()) await cleanup();
   };
   try {
     const [tag, bundle] = await Promise.all([memberImage(), bundleSidecar(folder)]);
-    await docker('network', 'create', '--label', 'xcaas.test=xcache', network);
-    cleanups.push(() => run('docker', ['network', 'rm', '--force', network]));
-    const server = await startConsul({ config: { unix_sockets: { mode: '0666' } } });
-    cleanups.push(() => server.stop());
-    await chmod(dirname(server.socketPath), 0o755);
+    const server = await ground();
     const consul = createConsul({ socketPath: server.socketPath, token: server.token });
     cleanups.push(async () => consul.close());
     const password = randomBytes(12).toString('hex');
@@ -111,13 +131,20 @@ export async function startXcacheLab(fields: Partial<NewCache> = {}): Promise<Xc
       agent: randomBytes(12).toString('hex'),
       replication: randomBytes(12).toString('hex'),
       users: { [spec.user]: [password] },
+      backupKeys: [{ id: 'k1', secret: randomBytes(12).toString('hex') }],
+      ...options.credentials,
+    };
+    const ca = beside?.authority ?? (await createCa('test'));
+    const recredential = async (change: Partial<CacheCredentials>) => {
+      const next = JSON.stringify({ ...credentials, ...change });
+      for (const { id } of made) await writeFile(join(folder, id, 'secrets/credentials.json'), next);
     };
     await consul.kv.put(keys.spec, JSON.stringify(spec));
     await consul.kv.put(keys.birth, JSON.stringify(BirthRecord.parse({ v: 1, member: spec.members[0]?.id, done: false })));
     return {
-      ...{ cache, spec, consul, server, credentials, network, password, stop },
+      ...{ cache, spec, consul, server, credentials, network, password, stop, ca: ca.cert, authority: ca },
       async member(id, { env = {} } = {}) {
-        const member = await startMember({ id, spec, folder, suffix, tag, bundle, consul, server, credentials, env });
+        const member = await startMember({ id, spec, folder, suffix, tag, bundle, consul, server, credentials, ca, env });
         made.push(member);
         return member;
       },
@@ -126,10 +153,8 @@ export async function startXcacheLab(fields: Partial<NewCache> = {}): Promise<Xc
         const entry = await consul.kv.get(keys.lead, { consistent: true });
         return entry === undefined ? undefined : LeadRecord.parse(JSON.parse(entry.value));
       },
-      async rotate(...passwords) {
-        const next = JSON.stringify({ ...credentials, users: { [spec.user]: passwords } });
-        for (const { id } of made) await writeFile(join(folder, id, 'secrets/credentials.json'), next);
-      },
+      rotate: (...passwords) => recredential({ users: { [spec.user]: passwords } }),
+      recredential,
       async respec(change) {
         await consul.kv.put(keys.spec, JSON.stringify({ ...spec, ...change }));
       },
@@ -180,29 +205,55 @@ interface MemberParts {
   consul: ConsulClient;
   server: TestConsul;
   credentials: CacheCredentials;
+  ca: KeyPair;
   env: Record<string, string>;
 }
 
-async function startMember({ id, spec, suffix, tag, bundle, consul, server, credentials, ...parts }: MemberParts): Promise<XcacheMember> {
+async function startMember({
+  id,
+  spec,
+  suffix,
+  tag,
+  bundle,
+  consul,
+  server,
+  credentials,
+  ca,
+  ...parts
+}: MemberParts): Promise<XcacheMember> {
   const folder = join(parts.folder, id);
-  for (const name of ['member', 'secrets', 'data', 'consul']) {
+  for (const name of ['member', 'secrets', 'data', 'backup', 'consul']) {
     await mkdir(join(folder, name), { recursive: true });
     await chown(join(folder, name), USER, USER);
   }
-  const secrets = { consul_token: await tokenOf(consul, spec.name, id), 'credentials.json': JSON.stringify(credentials) };
+  const pair = await issuePair({ ca, cn: id, role: 'member', addresses: [], dnsNames: [id, spec.name], days: 90 });
+  const secrets = {
+    ...{ consul_token: await tokenOf(consul, spec, id), 'credentials.json': JSON.stringify(credentials) },
+    ...{ 'ca.pem': ca.cert, 'server.pem': pair.cert, 'server.key': pair.key },
+  };
   for (const [name, text] of Object.entries(secrets)) {
     await writeFile(join(folder, 'secrets', name), text, { mode: 0o600 });
     await chown(join(folder, 'secrets', name), USER, USER);
   }
   const container = `xcaas-test-xcache-${suffix}-${id}`;
   const line = await consulLine(join(folder, 'consul/http.sock'), server.socketPath);
-  const env = { XCAAS_KIND: 'cache', XCAAS_NAME: spec.name, XCAAS_MEMBER: id, XCAAS_NODE: 'test', XCAAS_LOG: 'debug', ...parts.env };
+  const tls = spec.tls ? { XCAAS_TLS: 'on' } : {};
+  const env = {
+    XCAAS_KIND: 'cache',
+    XCAAS_NAME: spec.name,
+    XCAAS_MEMBER: id,
+    XCAAS_NODE: 'test',
+    XCAAS_LOG: 'debug',
+    ...tls,
+    ...parts.env,
+  };
   await docker(
     ...['run', '--detach', '--name', container, '--hostname', id, '--network', spec.network, '--label', 'xcaas.test=xcache'],
     ...['--restart', 'unless-stopped', '--stop-timeout', '60'],
     ...Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     ...['--volume', `${join(folder, 'consul')}:/run/consul`, '--volume', `${join(folder, 'member')}:/run/member`],
     ...['--volume', `${join(folder, 'secrets')}:/run/secrets:ro`, '--volume', `${join(folder, 'data')}:/var/lib/xcache`],
+    ...['--volume', `${join(folder, 'backup')}:/var/lib/xcache-backup`],
     ...['--volume', `${bundle}:/usr/share/xcache/xcache.mjs:ro`],
     ...[tag, '/usr/local/bin/node', '--enable-source-maps', '/usr/share/xcache/xcache.mjs'],
   );
@@ -263,7 +314,7 @@ function memberOf({
   const member: XcacheMember = {
     ...{ id, container },
     address: () => docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', container),
-    admin: (method, path) => requestJson({ socketPath, method, path, timeoutMs: 15_000 }),
+    admin: (method, path, body) => requestJson({ socketPath, method, path, body, timeoutMs: 15_000 }),
     async status() {
       const answer = await member.admin('GET', '/status');
       if (answer.status !== 200) throw new Error(`${id}: ${JSON.stringify(answer.body)}`);
@@ -329,8 +380,9 @@ function memberOf({
 }
 
 /** As the controller gives it. */
-async function tokenOf(consul: ConsulClient, cache: string, member: string): Promise<string> {
-  const rules = memberRules({ node: 'test', read: [cacheKeys(cache).base], write: writtenByMember(cache, member) });
+async function tokenOf(consul: ConsulClient, { name: cache, origin }: CacheSpec, member: string): Promise<string> {
+  const read = [cacheKeys(cache).base, ...(origin === undefined ? [] : [cacheKeys(origin.from).membersPrefix])];
+  const rules = memberRules({ node: 'test', read, write: writtenByMember(cache, member) });
   const name = `${member}-${randomBytes(4).toString('hex')}`;
   const policy = await consul.request('PUT', '/v1/acl/policy', { body: { Name: name, Rules: JSON.stringify(rules) } });
   if (policy.status !== 200) throw new Error(`policy: ${policy.text}`);

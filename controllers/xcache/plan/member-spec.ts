@@ -25,7 +25,10 @@ export function memberSpec(spec: CacheSpec, placement: Placement, observed: Pick
       XCAAS_MEMBER: member,
       XCAAS_HOST: placement.host,
       XCAAS_NODE: host?.spec.name ?? placement.host,
+      XCAAS_MODE: spec.mode,
+      XCAAS_TLS: spec.tls ? 'on' : 'off',
       ...(host === undefined ? {} : { XCAAS_GROUP: host.spec.group }),
+      ...(spec.tls ? { XCAAS_TLS: 'on' } : {}),
       // Of the placement: the engine is not given more than its container has, whatever the specification says meanwhile.
       XCAAS_MEMORY_BYTES: String(placement.memoryBytes),
       // A restart is a container that is made anew.

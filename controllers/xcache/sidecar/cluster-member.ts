@@ -59,7 +59,7 @@ export function startClusterMember(common: Common): ModeLoop {
   async function read(): Promise<void> {
     const asked = performance.now();
     try {
-      view = await readRecords(consul, cache);
+      view = await readRecords(consul, cache, config.memoryBytes);
       heardAt = asked;
       complaint = '';
     } catch (error) {

@@ -15,6 +15,8 @@ const SidecarEnv = z.object({
   XCAAS_TLS: z.enum(['on', 'off']).default('off'),
   /** Fault group of that host: masters of a cluster are kept apart by it. */
   XCAAS_GROUP: z.string().max(256).optional(),
+  /** Of this container. */
+  XCAAS_MEMORY_BYTES: z.coerce.number().int().positive().optional(),
   /** Guards of the protocol that a test switches off, to prove that its checker finds what they prevent. */
   XCAAS_TEST_GUARDS: z.string().default(''),
 });
@@ -58,6 +60,8 @@ export interface SidecarConfig {
   node: string;
   /** Fault group; the host itself where none was said. */
   group: string;
+  /** Of the container; the specification may say more already. */
+  memoryBytes: number | undefined;
   paths: SidecarPaths;
   mode: CacheMode;
   tls: boolean;
@@ -73,6 +77,7 @@ export function readConfig(env: NodeJS.ProcessEnv, root = ''): SidecarConfig {
     member,
     node,
     group: read.XCAAS_GROUP ?? node,
+    memoryBytes: read.XCAAS_MEMORY_BYTES,
     paths: sidecarPaths(root),
     mode: read.XCAAS_MODE,
     tls: read.XCAAS_TLS === 'on',

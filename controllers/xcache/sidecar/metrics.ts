@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { BackupFigures } from '#backup/figures.ts';
 import { type EngineFacts, FENCED } from '#xcache/engine/info.ts';
 import type { Step } from '#xcache/protocol/types.ts';
 import type { CacheMemberStatus, LeadRecord } from '#xcache/schema.ts';
@@ -8,6 +9,7 @@ export interface MetricsInput {
   lead: LeadRecord | undefined;
   facts: EngineFacts | undefined;
   memoryBytes?: number | undefined;
+  backups?: BackupFigures;
   consulReachable: boolean;
   endpointLive: boolean;
 }
@@ -34,6 +36,10 @@ export function createMetrics() {
     behind: gauge('replica_behind_bytes', 'Of each replica, by the master: what it has not acknowledged', ['replica']),
     fenced: gauge('fenced', 'The engine refuses every write (1) or not (0)'),
     clients: gauge('clients', 'Connections of clients and replicas'),
+    backups: gauge('backups', 'Complete backups'),
+    backupAt: gauge('backup_newest_time_seconds', 'When the newest backup was finished'),
+    backupFailed: gauge('backup_last_failed', 'The last backup could not be made (1) or was (0)'),
+    backupDamaged: gauge('backups_damaged', 'Backups that were found damaged'),
     engine: gauge('engine', 'Counters of the engine by their own names', ['name']),
   };
   const steps = new Counter({
@@ -47,7 +53,7 @@ export function createMetrics() {
     stepped(step: Step, failed: boolean): void {
       steps.inc({ rule: step.rule, end: failed ? 'failed' : 'done' });
     },
-    async text({ status, lead, facts, memoryBytes, consulReachable, endpointLive }: MetricsInput): Promise<string> {
+    async text({ status, lead, facts, memoryBytes, backups, consulReachable, endpointLive }: MetricsInput): Promise<string> {
       for (const labelled of [g.role, g.state, g.lag, g.behind, g.engine]) labelled.reset();
       g.role.set({ role: status.role }, 1);
       g.state.set({ state: status.state }, 1);
@@ -58,6 +64,10 @@ export function createMetrics() {
       g.used.set(facts?.usedBytes ?? 0);
       g.max.set(facts?.maxBytes ?? 0);
       g.offset.set(facts?.offset ?? 0);
+      g.backups.set(backups?.count ?? 0);
+      g.backupAt.set((backups?.newest?.finished ?? 0) / 1000);
+      g.backupFailed.set(Number(backups?.lastFailed ?? false));
+      g.backupDamaged.set(backups?.damaged ?? 0);
       g.limit.set(memoryBytes ?? 0);
       g.link.set(facts !== undefined && (facts.role === 'master' || facts.linkUp) ? 1 : 0);
       g.fenced.set(facts === undefined || facts.minReplicas >= FENCED ? 1 : 0);

@@ -21,21 +21,32 @@ export interface RecordsView {
 const READ_TIMEOUT_MS = 1000;
 
 /** @throws AppError `unavailable`, `timeout`, `forbidden`; `not_found`; `internal` when a record that decisions rest on does not fit its schema */
-export async function readRecords(consul: Pick<ConsulClient, 'request'>, cache: string): Promise<RecordsView> {
+export async function readRecords(
+  consul: Pick<ConsulClient, 'request'>,
+  cache: string,
+  memoryBytes = Number.POSITIVE_INFINITY,
+): Promise<RecordsView> {
   const path = `/v1/kv/${cacheKeys(cache).base}`;
   const answer = await consul.request('GET', path, { query: { recurse: true, consistent: true }, timeoutMs: READ_TIMEOUT_MS });
   if (answer.headers['x-consul-results-filtered-by-acls'] === 'true')
     throw new AppError('forbidden', `the token of this member may not see all records of ${cache}`);
-  return viewOf(parseKv(answer, `the records of ${cache}`), cache, Date.now());
+  return viewOf(parseKv(answer, `the records of ${cache}`), cache, Date.now(), memoryBytes);
 }
 
-/** Pure part of {@link readRecords}. @param now milliseconds since the epoch: a pause has an end by the clock on the wall */
-export function viewOf(entries: readonly KvEntry[], cache: string, now: number): RecordsView {
+/**
+ * Pure part of {@link readRecords}.
+ *
+ * @param now milliseconds since the epoch: a pause has an end by the clock on the wall
+ * @param memoryBytes what this member's container has
+ */
+export function viewOf(entries: readonly KvEntry[], cache: string, now: number, memoryBytes = Number.POSITIVE_INFINITY): RecordsView {
   const keys = cacheKeys(cache);
   const byKey = new Map(entries.filter(({ value }) => value !== '').map((entry) => [entry.key, entry]));
   const specEntry = byKey.get(keys.spec);
   if (specEntry === undefined) throw new AppError('not_found', `there is no specification of ${cache} in Consul`);
-  const spec = { value: parseRecord(CacheSpec, specEntry), index: specEntry.modifyIndex };
+  const asked = parseRecord(CacheSpec, specEntry);
+  // More memory is given by the next container, not by this one; less is kept to at once.
+  const spec = { value: { ...asked, memoryBytes: Math.min(asked.memoryBytes, memoryBytes) }, index: specEntry.modifyIndex };
   const move = indexed(byKey.get(keys.move), (entry) => parseRecord(MoveOrder, entry));
   const statuses = [...byKey.values()].flatMap((entry) => {
     if (!entry.key.startsWith(keys.membersPrefix) || entry.session === undefined) return [];

@@ -3,6 +3,7 @@ import { startEndpoint } from '#member/endpoint.ts';
 import { createSecondView } from '#member/second-view.ts';
 import { readTls } from '#member/tls-files.ts';
 import { watchLeader } from '#member/watch-leader.ts';
+import type { CacheSituation } from '#xcache/backup/situation.ts';
 import { defaultPasswords } from '#xcache/engine/accounts.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { decide, doubtOf } from '#xcache/protocol/decide.ts';
@@ -10,6 +11,7 @@ import { BUDGETS, type Local, type Step } from '#xcache/protocol/types.ts';
 import type { CacheCredentials } from '#xcache/schema.ts';
 import { serveSentinel } from '#xcache/sentinel/server.ts';
 import { createAddresses } from './addresses.ts';
+import { createBackups } from './backups.ts';
 import { type Common, type ModeLoop, PET_MS } from './common.ts';
 import { XCACHE_PORTS } from './config.ts';
 import { endpointOf } from './endpoint-table.ts';
@@ -19,6 +21,7 @@ import { createMetrics } from './metrics.ts';
 import { createObserver } from './observe.ts';
 import { watchPeers } from './peers.ts';
 import { type RecordsView, readRecords } from './records.ts';
+import { createOriginRestorer } from './restore-origin.ts';
 import { sentinelId, sentinelView } from './sentinel-view.ts';
 import { statusOf } from './status.ts';
 import { createLeadWriter } from './writer.ts';
@@ -84,6 +87,8 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
       deps.onLeave();
     },
   };
+  const backups = createBackups(common, situation);
+  const origin = createOriginRestorer(common);
   const sentinel = serveSentinel({
     port: XCACHE_PORTS.sentinel,
     myId: sentinelId(cache, member),
@@ -103,7 +108,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
   async function read(): Promise<void> {
     const asked = performance.now();
     try {
-      const next = await readRecords(consul, cache);
+      const next = await readRecords(consul, cache, config.memoryBytes);
       view = next;
       heardAt = asked;
       complaint = '';
@@ -127,7 +132,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     // The world has changed while it was looked at: engines are seen as they are now.
     if (view?.protocol.lead?.index !== before) peers.hurry();
     peers.aim(targets());
-    const seen = decided(look);
+    const seen = held(look) ?? decided(look);
     last = seen;
     follow(seen);
     const { step } = seen;
@@ -135,6 +140,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     if (look.state === 'running' && view !== undefined && secrets !== undefined)
       await settings.keep(look.session, {
         ...{ run: look.facts.run, spec: view.spec.value, credentials: secrets, address: common.address() },
+        born: view.protocol.lead !== undefined,
       });
     if (step.do === 'wait') {
       if (isUnderWay(seen)) soon();
@@ -144,6 +150,28 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     if (failed === undefined) dirty();
     else soon();
     return step.reason;
+  }
+
+  /** A cache that begins with a backup of another one: nothing is started before its first member has the data. */
+  function held(look: EngineLook): Turn | undefined {
+    const birth = view?.protocol.birth?.value;
+    if (look.state !== 'down' || birth?.member !== member || birth.done || supervisor.term() !== undefined) return undefined;
+    const why = view === undefined ? undefined : origin.hold(view.spec.value);
+    if (why === undefined) return undefined;
+    return { ...decided(look), step: { do: 'wait', rule: 'restore', reason: why.sentence, alarm: why.failed } };
+  }
+
+  /** What backups have to know; undefined while the engine or the records are not there. */
+  function situation(): CacheSituation | undefined {
+    const lead = last?.view?.protocol.lead?.value;
+    if (last?.view === undefined || lead === undefined || last.facts === undefined) return undefined;
+    const { view: seen, facts, local } = last;
+    const leads = lead.master.id === member && lead.state === 'open';
+    const follows = local.engine.state === 'running' && local.engine.following === lead.master.id && local.engine.linkUp;
+    return {
+      ...{ spec: seen.spec.value, engineVersion: facts.version, usedBytes: facts.usedBytes, leads, faithful: leads || follows },
+      ...{ sync: lead.insync[0]?.id, present: seen.protocol.present },
+    };
   }
 
   function decided(look: EngineLook): Turn {
@@ -207,9 +235,12 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     }, BUSY_LOOK_MS);
   }
 
+  backups.start();
+
   return {
     turn,
     routes: [
+      ...backups.routes,
       {
         method: 'GET',
         path: '/decision',
@@ -222,6 +253,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
           text: await metrics.text({
             ...{ status: common.status(), lead: last?.view?.protocol.lead?.value, facts: last?.facts, endpointLive: endpoint.live() },
             memoryBytes: last?.view?.spec.value.memoryBytes,
+            backups: backups.figures(),
             consulReachable: heardAt !== undefined && performance.now() - heardAt < 2 * BUDGETS.readGraceMs,
           }),
         }),
@@ -230,7 +262,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     async stop() {
       clearTimeout(soonTimer);
       sentinel.close();
-      await Promise.all([watch.stop(), peers.stop(), endpoint.stop()]);
+      await Promise.all([watch.stop(), peers.stop(), endpoint.stop(), backups.stop(), origin.stop()]);
     },
   };
 }

@@ -14,6 +14,8 @@ export interface WantedSettings {
   spec: CacheSpec;
   credentials: CacheCredentials;
   address: string;
+  /** False while the cache has no master yet: what it begins with is on this member's disk, and nowhere else. */
+  born?: boolean;
 }
 
 /**
@@ -60,7 +62,7 @@ export function keepSettings(paths: SidecarPaths, log: Logger): SettingsKeeper {
       applied = what;
       force = { run, serial: credentials.serial, parameters, persistence: force?.run === run ? force.persistence : '' };
     }
-    if (kept === `${run} ${spec.persistence}`) return;
+    if (wanted.born === false || kept === `${run} ${spec.persistence}`) return;
     if (!(await persistence.step(session, run, spec.persistence))) return;
     kept = `${run} ${spec.persistence}`;
     force = { ...{ run, serial: credentials.serial, parameters }, persistence: spec.persistence };

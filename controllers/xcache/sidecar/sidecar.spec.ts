@@ -77,6 +77,8 @@ describe('records', () => {
 
   it('that decisions rest on are never guessed', () => {
     expect(() => view({ state: 'unheard-of' as 'open' })).toThrow('does not fit its schema');
+    const of = (memoryBytes: number) => viewOf(entries(), 'acache', 0, memoryBytes).spec.value.memoryBytes;
+    expect([of(2 ** 20), of(2 ** 60)]).toEqual([2 ** 20, viewOf(entries(), 'acache', 0).spec.value.memoryBytes]);
     expect(() => viewOf([], 'acache', 0)).toThrow('there is no specification');
     expect(decisive(entries(), 'acache').split('\n')).toHaveLength(2);
   });

@@ -1,23 +1,13 @@
 import { VOLUME } from '#backup/place.ts';
+import { type PlanChange, planSentence, withBackupKey, withPlan, withStore } from '#backup/plan.ts';
 import { checkSchedule } from '#backup/schedule.ts';
 import type { BackupPlan } from '#backup/schema.ts';
 import { splitStore } from '#backup/stores/url.ts';
 import { AppError } from '#core/errors.ts';
 import { askMember } from '#pool/service-living.ts';
-import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
+import { changeCredentials } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { leaderOf, livingRecords } from '#xdb/operations/living.ts';
-import type { Credentials } from '#xdb/schema.ts';
-
-export interface BackupPlanRequest {
-  /** Its secret is sealed, and stands nowhere else. */
-  store?: string | undefined;
-  /** cron in UTC; empty: only when asked. */
-  schedule?: string | undefined;
-  keep?: number | undefined;
-  /** cron in UTC; empty: only when asked. */
-  verify?: string | undefined;
-}
 
 const PROBE_MS = 60_000;
 
@@ -27,7 +17,7 @@ const PROBE_MS = 60_000;
  *
  * @throws AppError `usage` for nothing; `invalid` for a schedule or a store's address; what the store says when it is tried out
  */
-export async function setBackupPlan(deps: DbDeps, name: string, request: BackupPlanRequest): Promise<BackupPlan & { sentence: string }> {
+export async function setBackupPlan(deps: DbDeps, name: string, request: PlanChange): Promise<BackupPlan & { sentence: string }> {
   const { store: place, schedule, keep, verify } = request;
   if (place === undefined && schedule === undefined && keep === undefined && verify === undefined)
     throw new AppError('usage', 'nothing was said that is to change', { hint: 'give --to, --schedule, --keep or --verify' });
@@ -45,37 +35,10 @@ export async function setBackupPlan(deps: DbDeps, name: string, request: BackupP
   }
   const { backup } = await deps.store.change(name, (present) => ({
     ...present,
-    backup: {
-      ...present.backup,
-      ...(wanted === undefined ? {} : { store: wanted.store }),
-      ...(keep === undefined ? {} : { keep }),
-      schedule: schedule === undefined ? present.backup.schedule : schedule || undefined,
-      verify: verify === undefined ? present.backup.verify : verify || undefined,
-    },
+    backup: withPlan(present.backup, { store: wanted?.store, schedule, keep, verify }),
   }));
-  const sentence = say(name, backup);
+  const sentence = planSentence(name, backup);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'backup_plan', sentence });
   deps.markDirty(name);
   return { ...backup, sentence };
-}
-
-/** Pure. */
-export function withStore(
-  present: Credentials,
-  before: string,
-  { store, credentials }: Pick<ReturnType<typeof splitStore>, 'store' | 'credentials'>,
-): Credentials {
-  const { store: account, formerStores = {}, ...rest } = present;
-  const former = { ...formerStores, ...(account === undefined || before === store ? {} : { [before]: account }) };
-  // One that is gone back to is none of the former ones, and its account is known.
-  const { [store]: known, ...others } = former;
-  const now = credentials ?? (before === store ? account : known);
-  return { ...rest, ...(now === undefined ? {} : { store: now }), ...(Object.keys(others).length === 0 ? {} : { formerStores: others }) };
-}
-
-function say(name: string, { store, schedule, keep, verify }: BackupPlan): string {
-  const where = store === VOLUME ? 'the volumes of its members' : store;
-  const when = schedule === undefined ? 'when asked for' : `at "${schedule}" (UTC)`;
-  const checked = verify === undefined ? '' : `, the newest is verified at "${verify}"`;
-  return `backups of ${name} go to ${where} ${when}, ${keep} are kept${checked}`;
 }

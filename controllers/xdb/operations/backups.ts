@@ -1,10 +1,11 @@
 import { newBackupId } from '#backup/ids.ts';
-import { VOLUME } from '#backup/place.ts';
+import { withBackupKey } from '#backup/plan.ts';
+import { type BackupViewBase, backupSentence, backupViewOf } from '#backup/view.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import { refuseDestroyed } from '#pool/service-living.ts';
 import { deleteFull, readCatalog } from '#xdb/backup/catalog.ts';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
-import { changeCredentials, withBackupKey } from '#xdb/credentials.ts';
+import { changeCredentials } from '#xdb/credentials.ts';
 import { type BackupSource, listKept, outsidePlaces, readWindows, sourceOf, type Window } from '#xdb/operations/backup-source.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { leaderOf, livingRecords } from '#xdb/operations/living.ts';
@@ -12,23 +13,10 @@ import { DB_PREFIX, dbKeys } from '#xdb/store.ts';
 
 /** Backups as the API shows and asks for them. They are made, verified and deleted by the sidecars of the members, whom records tell what to do. */
 
-export interface BackupView {
-  id: string;
-  state: 'asked' | 'running' | 'done' | 'failed' | 'deleting';
-  by: BackupRecord['by'];
+export interface BackupView extends BackupViewBase {
   /** The data as of which it is. */
   at: string | null;
-  created: string;
-  finished: string | null;
-  bytes: number;
-  encrypted: boolean | null;
-  member: string | null;
-  store: string;
   gtid: string | null;
-  engineVersion: string | null;
-  error: string | null;
-  verify: { state: 'asked' | 'running' | 'done' | 'failed'; ok: boolean | null; time: string; sentence: string } | null;
-  sentence: string;
 }
 
 /**
@@ -111,7 +99,7 @@ export async function verifyBackup(deps: DbDeps, name: string, id: string | unde
   if (id === undefined && newest === undefined)
     throw new AppError('not_found', `${name} has no complete backup`, { hint: `db backup create ${name} makes one` });
   const wanted = backupOf(source, id ?? newest?.id ?? '');
-  if (wanted.state !== 'done') throw new AppError('conflict', sentenceOf(wanted), { hint: `db backup list ${name}` });
+  if (wanted.state !== 'done') throw new AppError('conflict', backupSentence(wanted), { hint: `db backup list ${name}` });
   const asked = await deps.store.backups.update(dbKeys(name).backup(wanted.id), (present) => {
     if (present === undefined || present.deleting !== undefined) throw gone(source, wanted.id);
     if (present.verify?.state === 'asked' || present.verify?.state === 'running') return undefined;
@@ -198,32 +186,6 @@ function gone({ name, backups }: BackupSource, id: string): AppError {
 
 /** Pure. */
 export function viewOf(record: BackupRecord): BackupView {
-  const { id, by, created, finished, bytes, encrypted, member, store, gtid, engineVersion, error, verify, at, deleting } = record;
-  return {
-    ...{ id, by, created, bytes, store },
-    state: deleting === undefined ? record.state : 'deleting',
-    at: at === undefined ? null : new Date(at * 1000).toISOString(),
-    finished: finished ?? null,
-    encrypted: encrypted ?? null,
-    member: member ?? null,
-    gtid: gtid ?? null,
-    engineVersion: engineVersion ?? null,
-    error: error ?? null,
-    verify:
-      verify === undefined ? null : { state: verify.state, ok: verify.ok ?? null, time: verify.time, sentence: verify.sentence ?? '' },
-    sentence: sentenceOf(record),
-  };
-}
-
-function sentenceOf({ id, state, member, error, bytes, verify, deleting, store }: BackupRecord): string {
-  const where = store === VOLUME && member !== undefined ? `the volume of ${member}` : store;
-  if (deleting !== undefined) return `the backup ${id} is being deleted`;
-  if (state === 'asked') return `the backup ${id} is asked for${member === undefined ? '' : ` of ${member}`}`;
-  if (state === 'running') return `${member} makes the backup ${id}: ${bytes} bytes are stored`;
-  if (state === 'failed') return `the backup ${id} failed: ${error ?? 'it is not known why'}`;
-  if (verify?.state === 'asked') return `the backup ${id} is to be verified`;
-  if (verify?.state === 'running') return `${member} verifies the backup ${id}`;
-  if (verify?.state === 'failed') return `the backup ${id} could not be verified: ${verify.sentence ?? ''}`;
-  if (verify?.state === 'done') return `the backup ${id} is ${verify.ok === true ? 'sound' : 'damaged'}: ${verify.sentence ?? ''}`;
-  return `the backup ${id} is on ${where}, ${bytes} bytes`;
+  const { gtid, at } = record;
+  return { ...backupViewOf(record), at: at === undefined ? null : new Date(at * 1000).toISOString(), gtid: gtid ?? null };
 }

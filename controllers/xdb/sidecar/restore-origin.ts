@@ -1,3 +1,4 @@
+import { backupKeys } from '#backup/place.ts';
 import { type BackupStore, under } from '#backup/stores/store.ts';
 import { unionStore } from '#backup/stores/union.ts';
 import { openStore } from '#backup/stores/url.ts';
@@ -8,7 +9,6 @@ import type { Logger } from '#core/log.ts';
 import type { CredentialsSource } from '#member/credentials.ts';
 import { restore } from '#xdb/backup/restore.ts';
 import type { Scratch } from '#xdb/backup/scratch.ts';
-import { backupKeys } from '#backup/place.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 import { HEARTBEAT_TABLE, OWN_SCHEMA } from '#xdb/engine/mariadb/names.ts';
 import { type Credentials, type DbSpec, MemberStatus } from '#xdb/schema.ts';

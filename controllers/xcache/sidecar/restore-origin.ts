@@ -1,0 +1,113 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { backupKeys, type Place } from '#backup/place.ts';
+import { type BackupStore, under } from '#backup/stores/store.ts';
+import { unionStore } from '#backup/stores/union.ts';
+import { openStore } from '#backup/stores/url.ts';
+import { parseRecord } from '#core/consul/records.ts';
+import { AppError, messageOf, toAppError } from '#core/errors.ts';
+import { readIfThere, writeFileAtomic } from '#core/files.ts';
+import { ABOVE, readMarker, refuseUnfitBackup } from '#xcache/backup/catalog.ts';
+import { fetchSnapshot } from '#xcache/backup/fetch.ts';
+import { dataBytes } from '#xcache/memory.ts';
+import { CacheMemberStatus, type CacheSpec } from '#xcache/schema.ts';
+import { cacheKeys } from '#xcache/store.ts';
+import type { Common } from './common.ts';
+import { XCACHE_PORTS } from './config.ts';
+import { SNAPSHOT } from './disk-form.ts';
+import { volumeOf } from './volume-peer.ts';
+
+export interface OriginRestorer {
+  /**
+   * Fetches what the cache begins with, in the background.
+   *
+   * @returns undefined when this member's folder holds it; else what is done about it, or why it cannot be
+   */
+  hold(spec: CacheSpec): { sentence: string; failed: boolean } | undefined;
+  stop(): Promise<void>;
+}
+
+type Origin = NonNullable<CacheSpec['origin']>;
+
+/** A restore that failed is not tried again before so long, in milliseconds: it reads everything anew. */
+const AGAIN_MS = 15_000;
+
+export function createOriginRestorer({ deps, consul, credentials, dirty }: Common): OriginRestorer {
+  const { paths } = deps.config;
+  const { log } = deps;
+  const done = join(paths.state, 'restored');
+  const stopping = new AbortController();
+  let here: string | undefined;
+  let running: Promise<void> | undefined;
+  let failed: { at: number; error: AppError } | undefined;
+
+  async function restore(spec: CacheSpec, origin: Origin): Promise<void> {
+    here = await readIfThere(done);
+    if (here === origin.backup) return;
+    const secrets = credentials.current()?.origin;
+    const keys = backupKeys(secrets);
+    const place: Pick<Place, 'store' | 'keyOf'> = {
+      store: await storeOf(origin),
+      keyOf: (id) => keys.find((key) => key.id === id),
+    };
+    const marker = await readMarker(place.store, origin.backup);
+    refuseUnfitBackup(marker, { name: spec.name, engine: spec.engine, room: dataBytes(spec) });
+    const path = join(paths.data, SNAPSHOT);
+    const count = await fetchSnapshot({ place, marker, engine: spec.engine, path, signal: stopping.signal });
+    await writeFileAtomic(done, origin.backup);
+    here = origin.backup;
+    log.info({ from: origin.from, backup: origin.backup, keys: count }, 'the data were restored');
+  }
+
+  async function storeOf({ from, store, history }: Origin): Promise<BackupStore> {
+    const secrets = credentials.current()?.origin;
+    if (store !== 'volume')
+      return under(
+        openStore(store, { volume: '', ...(secrets?.store ? { credentials: secrets.store } : {}) }),
+        `${ABOVE}${from}/${history}`,
+      );
+    const entries = await consul.kv.list(cacheKeys(from).membersPrefix);
+    const members = entries
+      .filter(({ session, value }) => session !== undefined && value !== '')
+      .map((entry) => parseRecord(CacheMemberStatus, entry));
+    const ca = await readFile(paths.tls.ca, 'utf8');
+    const stores = members.map(({ member, address }) =>
+      volumeOf({ ...{ member, address, port: XCACHE_PORTS.peer, cache: from }, secret: secrets?.peerSecret ?? '', ca }),
+    );
+    const [first, ...others] = stores;
+    if (first === undefined) throw new AppError('unavailable', `no member of ${from} runs: its backups are on their volumes`);
+    return unionStore(
+      first,
+      () => others,
+      (missing, error) => log.warn({ store: missing.name, err: messageOf(error) }, 'a volume cannot be read'),
+    );
+  }
+
+  return {
+    hold(spec) {
+      const { origin, name } = spec;
+      if (origin === undefined || here === origin.backup) return undefined;
+      if (running === undefined && (failed === undefined || performance.now() - failed.at > AGAIN_MS)) {
+        running = restore(spec, origin)
+          .then(() => {
+            failed = undefined;
+          })
+          .catch((thrown: unknown) => {
+            const error = toAppError(thrown);
+            if (failed?.error.message !== error.message) log.error({ err: error.message }, 'the data cannot be restored');
+            failed = { at: performance.now(), error };
+          })
+          .finally(() => {
+            running = undefined;
+            dirty();
+          });
+      }
+      if (failed !== undefined) return { sentence: `${name} cannot be restored: ${failed.error.message}`, failed: true };
+      return { sentence: `${name} is being restored from the backup ${origin.backup} of ${origin.from}`, failed: false };
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
