@@ -14,7 +14,7 @@ const banner = [
 ].join('\n');
 
 /** Programs that run beside every engine of a user's, and are to be small. */
-const LEAN = ['xdb'];
+const LEAN = ['xdb', 'xcache', 'xlb'];
 
 /** Takes out of a bundle what its program never uses, and would hold in memory: 4 MB. */
 const lean = {

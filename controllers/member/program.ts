@@ -35,6 +35,8 @@ export async function runMember(
   { name, keepOnSignal, stopMs }: MemberOptions,
   start: (program: MemberProgram) => Promise<Stoppable>,
 ): Promise<void> {
+  // For this program (its image's Dockerfile), not for those that it starts.
+  for (const key of Object.keys(process.env)) if (key.startsWith('MALLOC_')) delete process.env[key];
   const log = createLogger({ name });
   let sidecar: Stoppable | undefined;
   let ending = false;

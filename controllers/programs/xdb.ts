@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import process from 'node:process';
+import { setMaxParserCache } from 'mysql2';
 import { ownSupervisor, runMember, SUPERVISED } from '#member/program.ts';
 import { createTcpDriver } from '#tcp/driver.ts';
 import { createMariadb } from '#xdb/engine/mariadb/engine.ts';
@@ -7,8 +8,8 @@ import { createUserAdmin } from '#xdb/engine/mariadb/user-admin.ts';
 import { readConfig, XDB_PORTS } from '#xdb/sidecar/config.ts';
 import { startSidecar } from '#xdb/sidecar/sidecar.ts';
 
-// For this program (images/xdb/Dockerfile), not for the engine's tools that it starts.
-for (const name of Object.keys(process.env)) if (name.startsWith('MALLOC_')) delete process.env[name];
+// A few dozen statements are all that is ever asked; mysql2 puts half a megabyte aside for more.
+setMaxParserCache(200);
 
 /** The sidecar of a database's member, beside MariaDB and HAProxy (images/xdb). */
 await runMember({ name: 'xdb', ...SUPERVISED }, (program) => {
