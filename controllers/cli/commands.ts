@@ -6,6 +6,7 @@ import { dbCommands } from '#cli/commands/db.ts';
 import { dbBackupCommands } from '#cli/commands/db-backups.ts';
 import { dbChangeCommands } from '#cli/commands/db-changes.ts';
 import { dbConnectCommands } from '#cli/commands/db-connect.ts';
+import { dbRecoverCommand } from '#cli/commands/db-recover.ts';
 import { dbUserCommands } from '#cli/commands/db-users.ts';
 import { demoCommands } from '#cli/commands/demo.ts';
 import { lbCommands } from '#cli/commands/lb.ts';
@@ -18,6 +19,7 @@ export const COMMANDS: readonly Command[] = [
   ...lbCommands,
   ...dbCommands,
   ...dbChangeCommands,
+  dbRecoverCommand,
   ...dbConnectCommands,
   ...dbUserCommands,
   ...dbBackupCommands,

@@ -116,7 +116,7 @@ function unborn(spec: DbSpec, observed: Observed): Verdict {
   const next = [`db logs ${name}`];
   if (observed.birth?.done === true) {
     const sentence = `U5: the record of who leads ${name} is gone from Consul, and nobody may guess it`;
-    return { status: 'DOWN', sentence, next: ['xcaas recover'] };
+    return { status: 'DOWN', sentence, next: [`db recover ${name}`] };
   }
   const { refused } = observed;
   if (refused !== undefined && !PASSING.has(refused.code))
@@ -228,7 +228,7 @@ function notWritable(spec: DbSpec, observed: Observed, now: Date): Verdict {
   const leader = sync.leader.id;
   const said = sidecarOf(leader, observed);
   const lost = observed.sidecars.find((status) => status.rule === 'K1');
-  if (lost !== undefined) return down(`U5: ${lost.member}: ${lost.sentence}`, ['xcaas recover', `db logs ${name}`]);
+  if (lost !== undefined) return down(`U5: ${lost.member}: ${lost.sentence}`, [`db recover ${name}`, `db logs ${name}`]);
   if (said?.role === 'master' && said.disk?.state === 'read_only' && sync.state === 'open') {
     const sentence = `${leader} takes no writes: its disk is full`;
     return { status: 'DEGRADED', sentence, next: [`db resize ${name} --disk SIZE`] };

@@ -6,6 +6,7 @@ import { cutoverDb } from '#xdb/operations/cutover.ts';
 import { pauseDb, reinitMember, resizeDb, restartDb, resumeDb } from '#xdb/operations/maintain.ts';
 import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
 import { listParameters, setParameters } from '#xdb/operations/parameters.ts';
+import { recoverDb, viewRecovery } from '#xdb/operations/recover.ts';
 import { addReplica, removeReplica } from '#xdb/operations/replicas.ts';
 
 const Name = z.object({ name: z.string() });
@@ -48,6 +49,19 @@ export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Prom
       reply.code(202);
       return cutoverDb(deps.db, request.params.name, request.body);
     },
+  );
+
+  const lost = z.array(z.string().max(100)).max(20).default([]);
+  const RecoveryQuery = z.object({ lost: z.preprocess((value) => (typeof value === 'string' ? [value] : value), lost) });
+  app.get(
+    '/v1/dbs/:name/recovery',
+    { schema: { tags, summary: 'What members remember of a record that Consul has lost', params: Name, querystring: RecoveryQuery } },
+    (request) => viewRecovery(deps.db, request.params.name, request.query.lost),
+  );
+  app.post(
+    '/v1/dbs/:name/recovery',
+    { schema: { tags, summary: 'Write the record anew that Consul has lost', params: Name, body: z.object({ lost }) } },
+    (request) => recoverDb(deps.db, request.params.name, request.body.lost),
   );
 
   const ReplicaBody = z.object({ delaySeconds: z.number().int().default(0) });
