@@ -17,6 +17,7 @@ const down = { state: 'down', ageMs: 60_000 } as const;
 const promoting = { leader: ref('a-2'), sync: null, prev: ref('a-1'), state: 'promoting' as const };
 const compared = { gen: 'gen-a-1', epoch: EPOCH, result: 'contained' as const };
 const alone = { sync: null };
+const dead = { leader: { dead: true, heard: false } };
 const back = { candidate: ref('a-2'), candidateIndex: DATA_INDEX['a-2']!, casIndex: INDEX, g: '0-1-7' };
 
 describe('a whole pair', () => {
@@ -248,8 +249,6 @@ describe('B: back to sync', () => {
 });
 
 describe('P: promotion', () => {
-  const dead = { leader: { dead: true, heard: false } };
-
   it('P1: the sync slave writes itself down, takes the lock, and names who led', () => {
     expect(step({ me: 'a-2', local: dead })).toMatchObject({
       ...{ rule: 'P1', do: 'write' },
@@ -424,6 +423,14 @@ describe('R: a new copy', () => {
     expect(step({ me: 'a-2', local: { reinit: true, leader: { dead: true, heard: false } } }).rule).not.toBe('R1');
     expect(step({ local: { reinit: true } }).rule).toBe('idle');
     expect(step({ sync: promoting, engine: { readOnly: true }, memory: diverged, local: { reinit: true } }).rule).toBe('T');
+  });
+
+  it('R1, G1: after a start of its host a slave is withdrawn before it follows, leads by nothing, and is not started as one that takes over', () => {
+    const disk = { gen: 'renewed' };
+    const withdrawn = { rule: 'R1', write: { next: { sync: null }, withdrawReady: { at: DATA_INDEX['a-2'] } } };
+    expect(step({ me: 'a-2', disk, engine: down, local: dead })).toMatchObject(withdrawn);
+    expect(step({ me: 'a-2', disk, slave: { of: undefined, io: 'stopped' }, local: dead })).toMatchObject(withdrawn);
+    expect(step({ me: 'a-2', disk, sync: promoting, engine: down })).toMatchObject({ rule: 'S4', do: 'wait' });
   });
 
   it('R1: a copy that is gone is withdrawn before R3', () => {

@@ -46,7 +46,7 @@ export const MUTATIONS: readonly Mutation[] = [
   { off: ['skipSlaveStart'], rule: 'J1: skip_slave_start' },
   { off: ['newAfterReboot'], rule: 'G1: other data after a reboot of the host' },
   { off: ['notedBeforeFollow'], rule: 'J2: noted before anything is received', slow: true },
-  { off: ['notedUntilApplied'], rule: 'P4: noted until everything is applied', slow: true },
+  { off: ['notedUntilApplied'], rule: 'P4: noted until everything is applied' },
   { off: ['generation'], rule: 'G1: who promotes', world: diskLoss },
   { off: ['generationAgain'], rule: 'G1: again at each step', world: diskLoss },
   { off: ['withdraw', 'generation'], rule: 'R1 and G1, both' },

@@ -50,13 +50,17 @@ function withdrawal(s: Situation, why: string): Step {
   };
 }
 
-/** G1: the record names this member as sync slave, and means data that are gone. */
+/** G1: the record names this member as sync slave, and means data that are gone, or of which something may be (`sidecar/own-disk.ts`). */
 export function withdrawGone(s: Situation): Step | undefined {
   const { sync, me, local } = s;
   if (sync.state !== 'open' || sync.leader.id === me) return undefined;
   const named = sync.sync?.id === me && !isMine(sync.sync, local);
   const ready = local.disk.gen === undefined && s.records.data[me]?.value.ready != null;
-  return named || ready ? withdraw(s, `the copy of ${me} that the records mean is gone`) : undefined;
+  const why =
+    local.disk.gen === undefined
+      ? `the copy of ${me} that the records mean is gone`
+      : `the records mean data of ${me} as they were before its host was started anew`;
+  return named || ready ? withdraw(s, why) : undefined;
 }
 
 /** R3: a copy of the leader's data. */
