@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AppError } from '#core/errors.ts';
+import { silentLogger } from '#core/log.ts';
+import { createEvents } from '#pool/events.ts';
+import { eventually, startXdbLab, type XdbLab, type XdbMember } from '#test/xdb-lab.ts';
+import type { DbDeps } from '#xdb/operations/deps.ts';
+import { recoverDb, viewRecovery } from '#xdb/operations/recover.ts';
+import type { SyncRecord } from '#xdb/schema.ts';
+import { createDbStore, dbKeys } from '#xdb/store.ts';
+
+/** K1 with real members and a real Consul that has lost the record, or has an old one. */
+
+let lab: XdbLab;
+let members: XdbMember[];
+let deps: DbDeps;
+const KEY = dbKeys('adb').sync;
+
+beforeAll(async () => {
+  lab = await startXdbLab();
+  members = [await lab.member('adb-1'), await lab.member('adb-2')];
+  // As control asks them: by way of their host's agent.
+  const agent = {
+    async memberAdmin(id: string, method: string, path: string) {
+      const { status, body } = await members.find((member) => member.id === id)!.admin(method, path);
+      if (status !== 200) throw new AppError('unavailable', `${id} answered ${status}`);
+      return body;
+    },
+  };
+  deps = {
+    ...{ store: createDbStore(lab.consul), log: silentLogger(), events: createEvents({ consul: lab.consul, log: silentLogger() }) },
+    ...{ hosts: async () => [{ spec: { name: 'test' } }], agent: () => agent, markDirty: () => undefined },
+  } as unknown as DbDeps;
+  await inSync('adb-2');
+  await onLeader((leader) => leader.sql('CREATE TABLE t (id INT PRIMARY KEY)'));
+});
+afterAll(() => lab?.stop());
+
+const inSync = (slave: string) =>
+  eventually(`${slave} is in sync`, async () => (await lab.sync())?.state === 'open' && (await lab.sync())?.sync?.id === slave);
+const member = (id: string) => members.find((each) => each.id === id)!;
+
+async function onLeader<T>(what: (leader: XdbMember) => Promise<T>): Promise<T> {
+  const { leader } = (await lab.sync())!;
+  return what(member(leader.id));
+}
+const write = (id: number) =>
+  eventually(`${id} is written`, () =>
+    onLeader((leader) => leader.sql(`INSERT INTO t VALUES (${id})`)).then(
+      () => true,
+      () => false,
+    ),
+  );
+const written = async (on: XdbMember) => (await on.sql<{ id: number }>('SELECT id FROM t ORDER BY id', 3305)).map(({ id }) => id);
+
+/** Each member has noticed, and nobody takes a write. */
+async function allStand(): Promise<void> {
+  for (const each of members)
+    await eventually(`${each.id} stands by K1`, async () => (await each.status()).rule === 'K1' || (await each.status()).sentence);
+}
+const change = (record: SyncRecord) => lab.consul.kv.put(KEY, JSON.stringify(record));
+
+describe('the record of who leads', () => {
+  it('that is older than what members have seen is followed by nobody; made anew it names who led last, and nothing is missing', async () => {
+    await write(1);
+    const old = (await lab.sync())!;
+    await member('adb-1').signal('mariadbd', 'KILL');
+    await eventually('adb-2 leads', async () => (await lab.sync())?.leader.id === 'adb-2');
+    await inSync('adb-1');
+    await write(2);
+    const last = (await lab.sync())!;
+    await change(old);
+    await allStand();
+    for (const each of members) await expect(each.sql('INSERT INTO t VALUES (99)', 3305)).rejects.toThrow();
+
+    expect(await viewRecovery(deps, 'adb')).toMatchObject({
+      record: { leader: 'adb-1' },
+      next: { leader: last.leader, sync: null },
+      refused: null,
+    });
+    expect(await recoverDb(deps, 'adb')).toMatchObject({ leader: 'adb-2' });
+    await inSync('adb-1');
+    await write(3);
+    const now = (await lab.sync())!;
+    expect(now.epoch).toBeGreaterThan(last.epoch);
+    expect(now.rev).toBeGreaterThan(last.rev);
+    for (const each of members) expect(await written(each)).toEqual([1, 2, 3]);
+  });
+
+  it('that is gone is made anew too; who led goes on meanwhile, and never as a second one', async () => {
+    const last = (await lab.sync())!;
+    await lab.consul.kv.delete(KEY);
+    await allStand();
+    // H10: its slave acknowledges.
+    await member('adb-2').sql('INSERT INTO t VALUES (4)', 3305);
+    await recoverDb(deps, 'adb');
+    await inSync('adb-1');
+    expect((await lab.sync())!).toMatchObject({ leader: last.leader, epoch: last.epoch + 1 });
+    await write(5);
+    for (const each of members) expect(await written(each)).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('that is not lost is left alone', async () => {
+    const before = await lab.sync();
+    await expect(recoverDb(deps, 'adb')).rejects.toMatchObject({ code: 'conflict' });
+    expect(await lab.sync()).toEqual(before);
+  });
+});
