@@ -99,7 +99,8 @@ export async function wipe({ dataDir }: Setting): Promise<void> {
   await rm(old, { recursive: true, force: true });
 }
 
-async function entriesOf(folder: string): Promise<string[]> {
+/** None where the folder is not there. */
+export async function entriesOf(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
   } catch (error) {
