@@ -21,7 +21,8 @@ export interface ClusterLab {
   scale(shards: number): Promise<void>;
   /** Members of shards that are to be no more. */
   remove(...ids: string[]): Promise<void>;
-  client(): Promise<Cluster>;
+  /** @param commandTimeout milliseconds; a host that died answers nothing, and says nothing either */
+  client(commandTimeout?: number): Promise<Cluster>;
   /** Sidecar that puts the cluster right. */
   holder(): Promise<XcacheMember>;
 }
@@ -99,11 +100,11 @@ export async function startClusterLab(fields: Partial<NewCache>): Promise<Cluste
         members.delete(id);
       }
     },
-    async client() {
+    async client(commandTimeout = 20_000) {
       const hosts = await Promise.all([...members.values()].map((member) => member.address()));
       const client = new Cluster(
         hosts.map((host) => ({ host, port: 6379 })),
-        { redisOptions: { username: spec.user, password: lab.password } },
+        { redisOptions: { username: spec.user, password: lab.password, commandTimeout } },
       );
       client.on('error', () => undefined);
       clients.push(client);

@@ -9,14 +9,19 @@ const began = performance.now();
 /** Of each shard that serves: its master's group. */
 const groups = async () => [...(await cluster.statuses()).values()].filter(({ role }) => role === 'master').map(({ group }) => group);
 
-/** A key that this master serves. */
-async function keyOf(id: string): Promise<string> {
-  for (let number = 0; ; number += 1) {
-    const slot = await cluster.member(id).cli('CLUSTER', 'KEYSLOT', `key:${number}`);
-    const own = (await cluster.member(id).cli('CLUSTER', 'NODES')).split('\n').find((line) => line.includes('myself')) ?? '';
-    const [first, last] = (own.split(' ')[8] ?? '0-0').split('-').map(Number);
-    if (Number(slot) >= (first ?? 0) && Number(slot) <= (last ?? 0)) return `key:${number}`;
+/** A master, and a key that it serves. */
+async function masterWithKey(): Promise<{ master: string; key: string }> {
+  const master = [...(await cluster.statuses())].find(([, { role }]) => role === 'master')?.[0] ?? '';
+  const own = (await cluster.member(master).cli('CLUSTER', 'NODES')).split('\n').find((line) => line.includes('myself')) ?? '';
+  const ranges = own
+    .split(' ')
+    .slice(8)
+    .map((range) => range.split('-').map(Number));
+  for (let number = 0; number < 100; number += 1) {
+    const slot = Number(await cluster.member(master).cli('CLUSTER', 'KEYSLOT', `key:${number}`));
+    if (ranges.some(([first = -1, last = first]) => slot >= first && slot <= last)) return { master, key: `key:${number}` };
   }
+  throw new Error(`${master} serves no key: ${own}`);
 }
 
 beforeAll(async () => {
@@ -57,9 +62,8 @@ describe('a cluster of three masters and their replicas', () => {
   });
 
   it('goes on without a member that is killed: its replica leads, and masters are spread again when it is back', async () => {
-    const user = await cluster.client();
-    const victim = 'acache-2';
-    const key = await keyOf(victim);
+    const user = await cluster.client(1000);
+    const { master: victim, key } = await masterWithKey();
     const load = startLoad(user, 'killed', 4);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     await cluster.member(victim).kill();
