@@ -14,7 +14,7 @@ import { createAddresses } from './addresses.ts';
 import { createBackups } from './backups.ts';
 import { type Common, type ModeLoop, PET_MS } from './common.ts';
 import { XCACHE_PORTS } from './config.ts';
-import { endpointOf } from './endpoint-table.ts';
+import { endpointOf, takesWrites } from './endpoint-table.ts';
 import type { EngineLook } from './engine-link.ts';
 import { execute, type Tools } from './execute.ts';
 import { createMetrics } from './metrics.ts';
@@ -53,6 +53,8 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
   let restartSerial = 0;
   let ended = false;
   let cutBefore = false;
+  /** Epoch whose master was seen to take writes. */
+  let taken = 0;
   let complaint = '';
   let soonTimer: NodeJS.Timeout | undefined;
 
@@ -94,7 +96,11 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     myId: sentinelId(cache, member),
     // Clients ask what this Sentinel can do; what is served has been the same since.
     version: '7.2.4',
-    view: () => (view === undefined ? undefined : sentinelView(view, (id) => (id === member ? common.address() : addresses.of(id)))),
+    view() {
+      if (view === undefined) return undefined;
+      const takes = view.protocol.lead?.value.epoch === taken;
+      return sentinelView(view, (id) => (id === member ? common.address() : addresses.of(id)), takes);
+    },
     authenticate(user, password) {
       const secrets: Pick<CacheCredentials, 'users' | 'access'> = credentials.current() ?? { users: {} };
       const passwords = user === 'default' ? defaultPasswords(secrets) : (secrets.users[user] ?? []);
@@ -209,7 +215,13 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     const lead = seen?.protocol.lead?.value;
     const address = common.address();
     if (seen !== undefined) {
-      const table = endpointOf(seen, { member, address }, endpoint.current());
+      if (lead?.epoch !== taken && lead !== undefined && takesWrites(lead, local)) taken = lead.epoch;
+      const takes = lead?.epoch === taken;
+      if (lead?.state === 'open' && !takes) {
+        peers.hurry();
+        soon();
+      }
+      const table = endpointOf(seen, { member, address, takes }, endpoint.current());
       if (table !== undefined) endpoint.lead(table);
       // A master that was lost without a word leaves its clients' connections open; one that stood down or handed over has cut them.
       if (lead !== undefined && lead.state !== 'open') cutBefore = lead.state !== 'promoting' || lead.clear;

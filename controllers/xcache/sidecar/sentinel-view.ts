@@ -12,10 +12,12 @@ export function sentinelId(cache: string, member: string): string {
  * Pure: what the records say, for clients that ask Sentinels. Engines are named, not endpoints: such clients speak to the master itself.
  *
  * @param addressOf where members were last known to be
+ * @param takes the master of this epoch was seen to take writes
  */
 export function sentinelView(
   view: Pick<RecordsView, 'spec' | 'protocol' | 'statuses'>,
   addressOf: (member: string) => string | undefined,
+  takes: boolean,
 ): SentinelView | undefined {
   const lead = view.protocol.lead?.value;
   if (lead === undefined) return undefined;
@@ -28,7 +30,8 @@ export function sentinelView(
   });
   return {
     ...{ name: spec.name, epoch: lead.epoch, quorum: Math.max(1, spec.minReplicas) },
-    master: lead.state !== 'open' || address === undefined ? undefined : { id: lead.master.id, address, port, run: lead.master.run },
+    master:
+      lead.state !== 'open' || !takes || address === undefined ? undefined : { id: lead.master.id, address, port, run: lead.master.run },
     replicas: located
       .filter(({ id }) => id !== lead.master.id)
       .map(({ id, address: at }) => {

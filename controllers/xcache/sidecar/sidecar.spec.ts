@@ -5,7 +5,7 @@ import type { CacheMemberStatus, LeadRecord } from '#xcache/schema.ts';
 import { newSpec } from '#xcache/spec.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import { createAddresses } from './addresses.ts';
-import { endpointOf } from './endpoint-table.ts';
+import { endpointOf, takesWrites } from './endpoint-table.ts';
 import { readGuards } from './guards.ts';
 import { createObserver } from './observe.ts';
 import type { Peers } from './peers.ts';
@@ -58,7 +58,7 @@ const entries = (lead: Partial<LeadRecord> = {}, ...more: KvEntry[]) => [
   ...more,
 ];
 const view = (lead: Partial<LeadRecord> = {}, ...more: KvEntry[]): RecordsView => viewOf(entries(lead, ...more), 'acache', 0);
-const OWN = { member: 'acache-2', address: '10.0.0.2' };
+const OWN = { member: 'acache-2', address: '10.0.0.2', takes: true };
 
 describe('records', () => {
   it('are seen as the protocol needs them: who is present, an order that is not over', () => {
@@ -95,6 +95,23 @@ describe('the endpoint', () => {
     for (const state of ['vacant', 'handing', 'promoting'] as const) expect(endpointOf(view({ state }), OWN, undefined)?.master).toBeNull();
   });
 
+  it('leads to a new master only once that was seen to take writes, and to one that did so for as long as it leads', () => {
+    expect(endpointOf(view(), { ...OWN, takes: false }, undefined)?.master).toBeNull();
+    const last = { v: 1 as const, epoch: 3, master: { id: 'acache-1', address: '10.0.0.1' }, slaves: [] };
+    expect(endpointOf(view(), { ...OWN, takes: false }, last)?.master).toEqual(last.master);
+    expect(endpointOf(view(), { ...OWN, takes: false }, { ...last, epoch: 2 })?.master).toBeNull();
+    const lead = view().protocol.lead!.value;
+    const seen = { run: lead.master.run, role: 'master' as const, offset: 1, linkUp: false, fenced: false, empty: false };
+    const takes = (change: Partial<typeof seen>, stateAgeMs = 0) =>
+      takesWrites(lead, {
+        ...{ me: 'acache-2', engine: { state: 'down' }, stateAgeMs },
+        peers: { 'acache-1': { silentMs: 0, seen: { ...seen, ...change } } },
+      });
+    expect([takes({}), takes({ fenced: true }), takes({ run: 'another' })]).toEqual([true, false, false]);
+    expect(takes({ fenced: true }, 1500)).toBe(true);
+    expect(sentinelView(view(), () => '10.0.0.1', false)?.master).toBeUndefined();
+  });
+
   it('never goes back to an older epoch, and knows where a member was whose session has ended', () => {
     const last = { v: 1 as const, epoch: 4, master: { id: 'acache-2', address: '10.0.0.2' }, slaves: [] };
     expect(endpointOf(view(), OWN, last)).toBe(last);
@@ -112,15 +129,15 @@ describe('the endpoint', () => {
 describe('what Sentinels say', () => {
   it('is the engine that takes writes, by the record', () => {
     const at = (id: string) => `10.0.0.${id.at(-1)}`;
-    expect(sentinelView(view(), at)).toMatchObject({
+    expect(sentinelView(view(), at, true)).toMatchObject({
       name: 'acache',
       epoch: 3,
       master: { address: '10.0.0.1', port: 6378, run: 'r1' },
       replicas: [{ address: '10.0.0.2', linkUp: true }],
     });
-    expect(sentinelView(view({ state: 'handing' }), at)?.master).toBeUndefined();
-    expect(sentinelView(view({ insync: [] }), at)?.replicas).toMatchObject([{ linkUp: false }]);
-    expect(sentinelView(view(), at)?.sentinels).toHaveLength(2);
+    expect(sentinelView(view({ state: 'handing' }), at, true)?.master).toBeUndefined();
+    expect(sentinelView(view({ insync: [] }), at, true)?.replicas).toMatchObject([{ linkUp: false }]);
+    expect(sentinelView(view(), at, true)?.sentinels).toHaveLength(2);
   });
 });
 
