@@ -45,7 +45,9 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
   const accounts = await replicationAccounts(sql);
   const slave = await slaveStatus(sql);
   const appliedGtid = variables.appliedGtid ?? '';
-  const place = slave === undefined ? undefined : await readStart(dataDir);
+  const master = slave === undefined ? undefined : await followedMember(dataDir, slave);
+  // A member is followed by GTID.
+  const place = slave === undefined || master !== undefined ? undefined : await readStart(dataDir);
   const { received, unapplied } =
     slave === undefined || place === undefined
       ? await standing(relay, slave, appliedGtid)
@@ -75,7 +77,7 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
           slave: {
             masterHost: slave.host,
             masterPort: slave.port,
-            master: await followedMember(dataDir, slave),
+            master,
             masterServerId: slave.masterServerId,
             io: slave.io,
             sql: slave.sql,
