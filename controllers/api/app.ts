@@ -12,6 +12,7 @@ import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCom
 import { requireTokens } from '#api/auth.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { cacheChangeRoutes } from '#api/routes/cache-changes.ts';
+import { cacheDataRoutes } from '#api/routes/cache-data.ts';
 import { cacheRoutes } from '#api/routes/caches.ts';
 import { containerRoutes } from '#api/routes/containers.ts';
 import { dbBackupRoutes } from '#api/routes/db-backups.ts';
@@ -104,6 +105,7 @@ export async function api(root: FastifyInstance, deps: ApiDeps): Promise<void> {
   await root.register(dbBackupRoutes, deps);
   await root.register(cacheRoutes, deps);
   await root.register(cacheChangeRoutes, deps);
+  await root.register(cacheDataRoutes, deps);
 }
 
 function asAppError(error: FastifyError): AppError {

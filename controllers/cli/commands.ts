@@ -2,6 +2,7 @@ import type { Command } from '#cli/command.ts';
 import { cacheCommands } from '#cli/commands/cache.ts';
 import { cacheChangeCommands } from '#cli/commands/cache-changes.ts';
 import { cacheConnectCommands } from '#cli/commands/cache-connect.ts';
+import { cacheDataCommands } from '#cli/commands/cache-data.ts';
 import { dbCommands } from '#cli/commands/db.ts';
 import { dbBackupCommands } from '#cli/commands/db-backups.ts';
 import { dbChangeCommands } from '#cli/commands/db-changes.ts';
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   ...cacheCommands,
   ...cacheChangeCommands,
   ...cacheConnectCommands,
+  ...cacheDataCommands,
   ...demoCommands,
   ...notBuiltCommands,
 ];

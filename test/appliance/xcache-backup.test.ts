@@ -4,7 +4,7 @@ import { startWebHdfs, type WebHdfsServer } from '#backup/spec-lib/webhdfs-serve
 import { type LabOptions, startXcacheLab, type XcacheLab, type XcacheMember } from '#test/xcache-lab.ts';
 import { docker, eventually } from '#test/xdb-lab.ts';
 import { CacheBackupRecord } from '#xcache/backup/schema.ts';
-import { peerSecretOf } from '#xcache/sidecar/volume-peer.ts';
+import { peerSecretOf } from '#xcache/peer-secret.ts';
 import type { NewCache } from '#xcache/spec.ts';
 import { cacheKeys } from '#xcache/store.ts';
 

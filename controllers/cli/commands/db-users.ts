@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { type Command, flag, listOption, textArg } from '#cli/command.ts';
-import { dbPath } from '#cli/commands/db-view.ts';
+import { type Command, listOption, textArg } from '#cli/command.ts';
+import { DB, dbPath } from '#cli/commands/db-view.ts';
 import { Sentence } from '#cli/commands/service.ts';
+import { Secret, userCommands } from '#cli/commands/service-users.ts';
 import { bytes, table } from '#cli/output.ts';
 
 const User = z.looseObject({ name: z.string(), databases: z.array(z.string()), own: z.boolean(), rotating: z.boolean() });
-const Secret = z.looseObject({ name: z.string(), password: z.string() });
 const Schema = z.looseObject({ name: z.string(), bytes: z.number(), tables: z.number(), own: z.boolean() });
 
 export const dbUserCommands: readonly Command[] = [
@@ -39,33 +39,7 @@ export const dbUserCommands: readonly Command[] = [
       );
     },
   },
-  {
-    path: ['db', 'user', 'rotate'],
-    summary: 'give a user a new password; the old one stays good until --finish',
-    args: ['<name>', '<user>'],
-    options: [{ flags: '--finish', about: 'end the old password' }],
-    changes: true,
-    async run({ api, out }, input) {
-      const at = dbPath(textArg(input, 0), `/users/${encodeURIComponent(textArg(input, 1))}`);
-      if (flag(input, 'finish')) {
-        const done = Sentence.parse(await api.post(`${at}/finish`));
-        out.result(done, () => done.sentence);
-        return;
-      }
-      const made = Secret.parse(await api.post(`${at}/rotate`));
-      out.result(made, () => made.password);
-    },
-  },
-  {
-    path: ['db', 'user', 'drop'],
-    summary: 'remove a user',
-    args: ['<name>', '<user>'],
-    changes: true,
-    async run({ api, out }, input) {
-      const done = Sentence.parse(await api.delete(dbPath(textArg(input, 0), `/users/${encodeURIComponent(textArg(input, 1))}`)));
-      out.result(done, () => done.sentence);
-    },
-  },
+  ...userCommands(DB),
   {
     path: ['db', 'database', 'add'],
     summary: 'make a further database',

@@ -60,7 +60,8 @@ export async function createCache(deps: CacheDeps, request: CreateCacheRequest, 
   refuseTakenName({ kind: 'cache', name }, services);
   refuseTakenPorts({ kind: 'cache', name, hostPorts: draft.publish.map(({ hostPort }) => hostPort) }, services);
   const { id: imageId } = await deps.image(request.image);
-  const spec = newSpec({ ...fields, parameters: draft.parameters, origin: given?.origin, imageId, created: now().toISOString() });
+  const made = newSpec({ ...fields, parameters: draft.parameters, origin: given?.origin, imageId, created: now().toISOString() });
+  const spec: CacheSpec = { ...made, user: given?.user ?? made.user };
   await refuseUnfitNetwork(deps, spec.network);
   await refuseNoRoom(
     deps,

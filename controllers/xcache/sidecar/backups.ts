@@ -16,10 +16,11 @@ import type { CacheSituation } from '#xcache/backup/situation.ts';
 import { doDelete, doFull, doVerify, keepToPlan, type WorkDeps } from '#xcache/backup/work.ts';
 import { AGENT_USER } from '#xcache/engine/session.ts';
 import { openSnapshot } from '#xcache/engine/snapshot.ts';
+import { peerSecretOf } from '#xcache/peer-secret.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import type { Common } from './common.ts';
 import { XCACHE_PORTS } from './config.ts';
-import { peerSecretOf, serveVolume } from './volume-peer.ts';
+import { serveVolume } from './volume-peer.ts';
 
 export interface MemberBackups {
   routes: AdminRoute[];

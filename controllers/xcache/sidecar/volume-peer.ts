@@ -12,11 +12,6 @@ import { readTls, type TlsPaths } from '#member/tls-files.ts';
 
 /** What a member has on its backup volume, read by members of a cache that is restored from it: HTTPS with the pool's certificates, and a secret of that cache's. */
 
-/** Made from the agent's password, and of no use at an engine. */
-export function peerSecretOf({ agent }: { agent: string }): string {
-  return createHmac('sha256', agent).update('xcache peer').digest('hex');
-}
-
 export interface VolumeServerOptions {
   port: number;
   tls: TlsPaths;

@@ -4,10 +4,10 @@ import { sleep } from '#core/sleep.ts';
 import { validate } from '#core/validate.ts';
 import { newPassword } from '#pool/service-credentials.ts';
 import { askMember } from '#pool/service-living.ts';
+import { withNewPassword, withoutOldPassword, withUser } from '#pool/service-users.ts';
 import { changeCredentials, readCredentials } from '#xdb/credentials.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { leaderOf, livingRecords } from '#xdb/operations/living.ts';
-import type { Credentials } from '#xdb/schema.ts';
 
 /**
  * Users and databases inside a database. The credentials say who may log in with which password, and reach the members as a file; the member that leads
@@ -64,15 +64,8 @@ export async function addUser(deps: DbDeps, name: string, { user, databases }: {
  */
 export async function rotateUser(deps: DbDeps, name: string, user: string) {
   const databases = await databasesOf(deps, name, user);
-  const { users, serial } = await changeCredentials(deps, name, (all) =>
-    withUser(all, user, (passwords = []) => {
-      if (passwords.length > 1)
-        throw new AppError('conflict', `the password of ${user} is being changed, and its old one is good still`, {
-          hint: `once no client has it any more: db user rotate ${name} ${user} --finish`,
-        });
-      return [newPassword(), ...passwords];
-    }),
-  );
+  const finish = `db user rotate ${name} ${user} --finish`;
+  const { users, serial } = await changeCredentials(deps, name, (all) => withNewPassword(all, user, finish));
   await putUser(deps, name, user, { databases, serial });
   const sentence = `${user} has a new password; the one before it is good until the change is finished`;
   await tell(deps, name, 'user_rotated', sentence);
@@ -82,7 +75,7 @@ export async function rotateUser(deps: DbDeps, name: string, user: string) {
 /** Ends the password before the newest. */
 export async function finishRotation(deps: DbDeps, name: string, user: string) {
   const databases = await databasesOf(deps, name, user);
-  const { serial } = await changeCredentials(deps, name, (all) => withUser(all, user, (passwords) => (passwords ?? []).slice(0, 1)));
+  const { serial } = await changeCredentials(deps, name, (all) => withoutOldPassword(all, user));
   await putUser(deps, name, user, { databases, serial });
   const sentence = `only the newest password of ${user} is good`;
   await tell(deps, name, 'user_rotated', sentence);
@@ -131,10 +124,6 @@ export async function dropDatabase(deps: DbDeps, name: string, database: string)
   const sentence = `the database ${database} of ${name} is removed`;
   await tell(deps, name, 'database_dropped', sentence);
   return { sentence };
-}
-
-function withUser(all: Credentials, user: string, change: (passwords: string[] | undefined) => string[]): Credentials {
-  return { ...all, users: { ...all.users, [user]: change(Object.hasOwn(all.users, user) ? all.users[user] : undefined) } };
 }
 
 /** @throws AppError `not_found` naming the users whose passwords are kept here */

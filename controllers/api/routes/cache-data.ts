@@ -1,0 +1,131 @@
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ApiDeps } from '#api/deps.ts';
+import { createBackup, deleteBackup, listBackups, readBackup, setBackupPlan, verifyBackup } from '#xcache/operations/backups.ts';
+import { reportBigKeys, reportHotKeys, reportSlowLog } from '#xcache/operations/reports.ts';
+import { restoreCache } from '#xcache/operations/restore.ts';
+import { addUser, dropUser, finishRotation, listUsers, rotateUser } from '#xcache/operations/users.ts';
+import { cacheMode } from '#xcache/schema.ts';
+
+const Name = z.object({ name: z.string() });
+const User = z.object({ name: z.string(), user: z.string() });
+const Backup = z.object({ name: z.string(), id: z.string() });
+const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
+
+/** Caches: users, reports, backups, and caches made from them. */
+export async function cacheDataRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
+  const app = root.withTypeProvider<ZodTypeProvider>();
+  const tags = ['cache'];
+  const cache = () => deps.cache;
+
+  app.get('/v1/caches/:name/users', { schema: { tags, summary: 'Users, without their passwords', params: Name } }, (request) =>
+    listUsers(cache(), request.params.name),
+  );
+  const UserBody = z.object({
+    user: z.string().min(1).max(128),
+    readOnly: z.boolean().optional(),
+    keys: z.array(z.string().max(100)).max(20).optional(),
+  });
+  app.post(
+    '/v1/caches/:name/users',
+    { schema: { tags, summary: 'Make a user, or say what one may do; the answer holds the password', params: Name, body: UserBody } },
+    (request, reply) => {
+      reply.header('cache-control', 'no-store');
+      return addUser(cache(), request.params.name, request.body);
+    },
+  );
+  app.post(
+    '/v1/caches/:name/users/:user/rotate',
+    { schema: { tags, summary: 'A new password; the old one stays good for the time being', params: User } },
+    (request, reply) => {
+      reply.header('cache-control', 'no-store');
+      return rotateUser(cache(), request.params.name, request.params.user);
+    },
+  );
+  app.post('/v1/caches/:name/users/:user/finish', { schema: { tags, summary: 'End the old password', params: User } }, (request) =>
+    finishRotation(cache(), request.params.name, request.params.user),
+  );
+  app.delete('/v1/caches/:name/users/:user', { schema: { tags, summary: 'Remove a user', params: User } }, (request) =>
+    dropUser(cache(), request.params.name, request.params.user),
+  );
+
+  const SlowQuery = z.object({ member: z.string().max(100).optional(), count: z.coerce.number().int().min(1).max(1000).optional() });
+  app.get(
+    '/v1/caches/:name/slow-log',
+    { schema: { tags, summary: 'Commands that took long, newest first', params: Name, querystring: SlowQuery } },
+    (request) => reportSlowLog(cache(), request.params.name, request.query),
+  );
+  const KeysQuery = z.object({
+    member: z.string().max(100).optional(),
+    limit: z.coerce.number().int().min(1).max(100).optional(),
+    seconds: z.coerce.number().min(1).max(30).optional(),
+    from: z.string().max(40).optional(),
+  });
+  app.get(
+    '/v1/caches/:name/big-keys',
+    { schema: { tags, summary: 'Keys that take most memory', params: Name, querystring: KeysQuery } },
+    (request) => reportBigKeys(cache(), request.params.name, request.query),
+  );
+  app.get(
+    '/v1/caches/:name/hot-keys',
+    { schema: { tags, summary: 'Keys that are read most', params: Name, querystring: KeysQuery } },
+    (request) => reportHotKeys(cache(), request.params.name, request.query),
+  );
+
+  app.post('/v1/caches/:name/backups', { schema: { tags, summary: 'Make a backup', params: Name } }, async (request, reply) => {
+    reply.code(202);
+    return createBackup(cache(), request.params.name);
+  });
+  app.get('/v1/caches/:name/backups', { schema: { tags, summary: 'Backups, and the plan of them', params: Name } }, (request) =>
+    listBackups(cache(), request.params.name),
+  );
+  app.get('/v1/caches/:name/backups/:id', { schema: { tags, summary: 'How far a backup has come', params: Backup } }, (request) =>
+    readBackup(cache(), request.params.name, request.params.id),
+  );
+  app.delete('/v1/caches/:name/backups/:id', { schema: { tags, summary: 'Delete a backup', params: Backup } }, async (request, reply) => {
+    reply.code(202);
+    return deleteBackup(cache(), request.params.name, request.params.id);
+  });
+  const VerifyBody = z.object({ backup: z.string().max(100).optional() });
+  app.post(
+    '/v1/caches/:name/verify',
+    { schema: { tags, summary: 'Fetch a backup and read all of it', params: Name, body: VerifyBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return verifyBackup(cache(), request.params.name, request.body.backup);
+    },
+  );
+  const PlanBody = z.object({
+    store: z.string().min(1).max(1000).optional(),
+    schedule: z.string().max(100).optional(),
+    keep: z.number().int().min(1).max(365).optional(),
+    verify: z.string().max(100).optional(),
+  });
+  app.patch(
+    '/v1/caches/:name/backup-plan',
+    { schema: { tags, summary: 'Where backups go, when they are made, how many are kept', params: Name, body: PlanBody } },
+    (request) => setBackupPlan(cache(), request.params.name, request.body),
+  );
+  const RestoreBody = z.object({
+    name: z.string(),
+    backup: z.string().max(100).optional(),
+    mode: cacheMode.optional(),
+    replicas: z.number().int().min(0).max(5).optional(),
+    cpus: z.number().min(0).max(1024).optional(),
+    memoryBytes: bytes.optional(),
+    diskBytes: bytes.optional(),
+    image: z.string().min(1).max(300).optional(),
+    options: z.record(z.string().min(1).max(200), z.string().max(4000)).optional(),
+    network: z.string().optional(),
+    publish: z.array(z.string()).optional(),
+  });
+  app.post(
+    '/v1/caches/:name/restore',
+    { schema: { tags, summary: 'Make a new cache from a backup of this one', params: Name, body: RestoreBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return restoreCache(cache(), { ...request.body, from: request.params.name });
+    },
+  );
+}
