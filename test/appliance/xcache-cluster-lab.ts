@@ -104,7 +104,8 @@ export async function startClusterLab(fields: Partial<NewCache>): Promise<Cluste
       const hosts = await Promise.all([...members.values()].map((member) => member.address()));
       const client = new Cluster(
         hosts.map((host) => ({ host, port: 6379 })),
-        { redisOptions: { username: spec.user, password: lab.password, commandTimeout } },
+        // A master that died without a word is asked until its successor is looked for.
+        { slotsRefreshInterval: 1000, redisOptions: { username: spec.user, password: lab.password, commandTimeout } },
       );
       client.on('error', () => undefined);
       clients.push(client);
@@ -144,6 +145,21 @@ export async function heal(cluster: ClusterLab, shards: number): Promise<{ since
   await cluster.whole(shards);
   const now = performance.now();
   return { sinceFirst: Math.round(now - began), sinceLast: Math.round(now - started) };
+}
+
+/** A master, and a key that it serves. */
+export async function masterWithKey(cluster: ClusterLab): Promise<{ master: string; key: string }> {
+  const master = [...(await cluster.statuses())].find(([, { role }]) => role === 'master')?.[0] ?? '';
+  const own = (await cluster.member(master).cli('CLUSTER', 'NODES')).split('\n').find((line) => line.includes('myself')) ?? '';
+  const ranges = own
+    .split(' ')
+    .slice(8)
+    .map((range) => range.split('-').map(Number));
+  for (let number = 0; number < 100; number += 1) {
+    const slot = Number(await cluster.member(master).cli('CLUSTER', 'KEYSLOT', `key:${number}`));
+    if (ranges.some(([first = -1, last = first]) => slot >= first && slot <= last)) return { master, key: `key:${number}` };
+  }
+  throw new Error(`${master} serves no key: ${own}`);
 }
 
 /** Clients that write without a pause, each key once; what was acknowledged and what failed is counted. */

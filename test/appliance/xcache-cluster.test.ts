@@ -1,28 +1,13 @@
 import type { Cluster } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '#test/xdb-lab.ts';
-import { type ClusterLab, heal, startClusterLab, startLoad } from './xcache-cluster-lab.ts';
+import { type ClusterLab, heal, masterWithKey, startClusterLab, startLoad } from './xcache-cluster-lab.ts';
 
 let cluster: ClusterLab;
 let client: Cluster;
 const began = performance.now();
 /** Of each shard that serves: its master's group. */
 const groups = async () => [...(await cluster.statuses()).values()].filter(({ role }) => role === 'master').map(({ group }) => group);
-
-/** A master, and a key that it serves. */
-async function masterWithKey(): Promise<{ master: string; key: string }> {
-  const master = [...(await cluster.statuses())].find(([, { role }]) => role === 'master')?.[0] ?? '';
-  const own = (await cluster.member(master).cli('CLUSTER', 'NODES')).split('\n').find((line) => line.includes('myself')) ?? '';
-  const ranges = own
-    .split(' ')
-    .slice(8)
-    .map((range) => range.split('-').map(Number));
-  for (let number = 0; number < 100; number += 1) {
-    const slot = Number(await cluster.member(master).cli('CLUSTER', 'KEYSLOT', `key:${number}`));
-    if (ranges.some(([first = -1, last = first]) => slot >= first && slot <= last)) return { master, key: `key:${number}` };
-  }
-  throw new Error(`${master} serves no key: ${own}`);
-}
 
 beforeAll(async () => {
   cluster = await startClusterLab({ persistence: 'aof' });
@@ -63,7 +48,7 @@ describe('a cluster of three masters and their replicas', () => {
 
   it('goes on without a member that is killed: its replica leads, and masters are spread again when it is back', async () => {
     const user = await cluster.client(1000);
-    const { master: victim, key } = await masterWithKey();
+    const { master: victim, key } = await masterWithKey(cluster);
     const load = startLoad(user, 'killed', 4);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     await cluster.member(victim).kill();

@@ -82,12 +82,8 @@ function give(world: ClusterWorld): ClusterStep[] {
 
 /** After failovers masters may have gathered in one group: replicas elsewhere take over, one at a time. */
 function spread(world: ClusterWorld): ClusterStep[] {
-  if (!isWhole(world)) return [];
-  const shards = Array.from({ length: world.shards }, (_, shard) => {
-    const master = masterOf(world, shard);
-    const here = world.members.filter((member) => member.shard === shard);
-    return [...here.filter(({ id }) => id === master?.id), ...here.filter(({ id }) => id !== master?.id)];
-  });
+  if (!isWhole(world) || world.paused) return [];
+  const shards = shardsOf(world);
   const [first] = rebalanceMasters(shards.map((shard) => shard.map(({ group }) => group)));
   if (first === undefined) return [];
   const heir = shards[first.shard]?.slice(1).find(({ group }) => group === first.to);
@@ -97,9 +93,24 @@ function spread(world: ClusterWorld): ClusterStep[] {
   return [{ do: 'failover', at: heir.id, takeover: false, reason }];
 }
 
+/** Members of each shard that is to be, its master first. */
+function shardsOf(world: ClusterWorld) {
+  return Array.from({ length: world.shards }, (_, shard) => {
+    const master = masterOf(world, shard);
+    const here = world.members.filter((member) => member.shard === shard);
+    return [...here.filter(({ id }) => id === master?.id), ...here.filter(({ id }) => id !== master?.id)];
+  });
+}
+
+/** Whether this replica could lead its shard and stay: not where masters would have to be spread again. */
+export function mayLead(world: ClusterWorld, member: string): boolean {
+  const after = shardsOf(world).map((shard) => shard.toSorted((a, b) => Number(b.id === member) - Number(a.id === member)));
+  return rebalanceMasters(after.map((shard) => shard.map(({ group }) => group))).length === 0;
+}
+
 /** Even shares for the shards that there are to be; those of others are emptied. A part of one range of each giver at a time. */
 function move(world: ClusterWorld): ClusterStep[] {
-  if (!isWhole(world)) return [];
+  if (!isWhole(world) || world.paused) return [];
   const masters = mastersOf(world);
   if (masters.includes('')) return [];
   const first = new Map<string, ClusterStep>();

@@ -30,6 +30,8 @@ export interface ClusterWorld {
   known: Readonly<Record<string, string>>;
   /** A move of slots is under way. */
   moving: boolean;
+  /** Nothing is moved that serves where it is. */
+  paused: boolean;
 }
 
 export type ClusterStep = { reason: string } & (

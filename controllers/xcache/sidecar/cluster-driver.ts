@@ -1,6 +1,6 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import { createLoop, type Loop } from '#core/loop.ts';
-import { planCluster } from '#xcache/cluster/plan.ts';
+import { mayLead, planCluster } from '#xcache/cluster/plan.ts';
 import { reportOf } from '#xcache/cluster/report.ts';
 import { countOf } from '#xcache/cluster/slots.ts';
 import { type ClusterStep, type ClusterWorld, ownLine } from '#xcache/cluster/world.ts';
@@ -64,8 +64,8 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
     const steps = planCluster(world);
     last = { world, steps };
     if (steps.some((step) => step.do === 'born')) born = true;
+    await obey(view, world);
     const failure = await perform(steps, world, look);
-    if (steps.length === 0) await obey(view, world);
     await write({
       view,
       report: reportOf(world, steps),
@@ -91,6 +91,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       members: members.map(({ id, shard }) => ({ id, shard, group: view.statuses[id]?.group ?? id })),
       ...{ shards, seen: here, born, known: Object.fromEntries([...before, ...now]) },
       moving: moving || mover.busy(),
+      paused: view.protocol.paused,
     };
   }
 
@@ -136,6 +137,13 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       }
       if (own.role === 'master' && own.slots.length > 0) return await end('done');
       if (own.role === 'master') return await end('failed', `${target.id} is no replica: it has nothing to lead`);
+      if (!order.asked && !world.paused && !mayLead(world, target.id)) {
+        const group = world.members.find(({ id }) => id === target.id)?.group;
+        return await end(
+          'failed',
+          `too many masters would be in ${group}: ${target.id} would be put back at once, unless the cache is paused`,
+        );
+      }
       if (performance.now() - order.at > ORDER_MS) return await end('failed', `${target.id} did not take over within ${ORDER_MS / 1000} s`);
       if (!order.asked) {
         order.asked = true;
