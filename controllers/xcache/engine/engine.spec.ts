@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { CacheCredentials } from '#xcache/schema.ts';
+import { defaultPasswords } from './accounts.ts';
 import { type EngineFilesOptions, engineFiles } from './files.ts';
 import { FENCED, parseInfo } from './info.ts';
 
@@ -95,5 +96,28 @@ describe('the files of an engine', () => {
     expect(() => files({}, 'a"\nappendonly no')).toThrow('may not');
     expect(() => files({ 'app on nopass': ['x'] })).toThrow('cannot be the name');
     expect(files({}).acl).toContain('user default off');
+  });
+
+  it('speak TLS on every port, or on none', () => {
+    const { config } = files({}, 'rp', { tls: true });
+    expect(config.split('\n')).toEqual(
+      expect.arrayContaining(['port 0', 'tls-port 6378', 'tls-replication "yes"', 'tls-auth-clients "no"', 'tls-cert-file "/cert"']),
+    );
+    expect(files({}).config).not.toMatch(/^tls-/m);
+  });
+
+  it('give users no more than their data, and those with fewer rights no way around', () => {
+    const access = { reader: { readOnly: true, keys: [] }, shop: { readOnly: false, keys: ['shop:*', 'cart:*'] } };
+    const { acl } = files({ app: ['a'], reader: ['r'], shop: ['s'] }, 'rp', {}, { access });
+    const line = (name: string) => acl.split('\n').find((each) => each.startsWith(`user ${name} `)) ?? '';
+    expect(line('app')).toMatch(/ ~\* &\* \+@all -@admin -@dangerous /);
+    expect(line('app')).not.toMatch(/client\|kill|\+restore|\+migrate|\+config/);
+    expect(line('reader')).toMatch(/ ~\* &\* \+@all -@write -@admin -@dangerous /);
+    expect(line('reader')).not.toMatch(/flushall/);
+    expect(line('shop')).toContain(' ~shop:* ~cart:* ');
+    expect(line('shop')).not.toMatch(/flushall|\+keys|~\* /);
+    // The password alone is that of somebody who may do everything.
+    expect(line('default').match(/#[0-9a-f]{64}/g)).toEqual([`#${createHash('sha256').update('a').digest('hex')}`]);
+    expect(defaultPasswords({ users: { reader: ['r'] }, access })).toEqual([]);
   });
 });
