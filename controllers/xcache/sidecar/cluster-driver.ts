@@ -29,7 +29,9 @@ const LOOK_MS = 300;
 /** The same step is not asked for again before: engines need a moment, and a planned failover begins anew each time it is asked for. Milliseconds. */
 const AGAIN_MS = 1500;
 const AGAIN_FAILOVER_MS = 6000;
-const ORDER_MS = 8000;
+/** Redis may count the votes of an election before: its replica leads for a moment, and is told better. It is asked once more. */
+const ORDER_AGAIN_MS = 5500;
+const ORDER_MS = 14_000;
 
 export function startClusterDriver(common: Common, viewNow: () => RecordsView | undefined): ClusterDriver {
   const { deps, consul, credentials, session } = common;
@@ -42,7 +44,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
   let born = false;
   let lost: ClusterRecord['lost'];
   let last: ReturnType<ClusterDriver['last']>;
-  let order: { id: string; at: number; target: string; asked: boolean } | undefined;
+  let order: { id: string; at: number; askedAt: number | undefined } | undefined;
 
   /** The lock is this member's by the newest word, and its session lives. */
   const holds = () => viewNow()?.holder === member && session.id() !== undefined;
@@ -130,14 +132,14 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       const end = async (state: 'done' | 'failed', error?: string) => void (await writeOrder(consul, cache, move, { state, error }));
       const target = world.seen.find(({ id }) => id === move.value.target);
       const own = target === undefined ? undefined : ownLine(target);
-      if (order?.id !== move.value.id) order = { id: move.value.id, at: performance.now(), target: target?.id ?? '', asked: false };
+      if (order?.id !== move.value.id) order = { id: move.value.id, at: performance.now(), askedAt: undefined };
       if (target === undefined || own === undefined) {
         const replicas = world.seen.filter((one) => ownLine(one)?.role === 'replica').map(({ id }) => id);
         return await end('failed', `a cluster has a master a shard: name the replica that is to lead, one of ${replicas.join(', ')}`);
       }
       if (own.role === 'master' && own.slots.length > 0) return await end('done');
       if (own.role === 'master') return await end('failed', `${target.id} is no replica: it has nothing to lead`);
-      if (!order.asked && !world.paused && !mayLead(world, target.id)) {
+      if (order.askedAt === undefined && !world.paused && !mayLead(world, target.id)) {
         const group = world.members.find(({ id }) => id === target.id)?.group;
         return await end(
           'failed',
@@ -145,8 +147,8 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
         );
       }
       if (performance.now() - order.at > ORDER_MS) return await end('failed', `${target.id} did not take over within ${ORDER_MS / 1000} s`);
-      if (!order.asked) {
-        order.asked = true;
+      if (performance.now() - (order.askedAt ?? Number.NEGATIVE_INFINITY) > ORDER_AGAIN_MS) {
+        order.askedAt = performance.now();
         const answer = await (await peers.session(target.id, target.address)).call('CLUSTER', 'FAILOVER');
         if (answer !== 'OK') throw new AppError('engine', String(answer));
       }
