@@ -1,8 +1,11 @@
+import { backupEvents, becameOf } from '#backup/events.ts';
 import type { KvEntry } from '#core/consul/client.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
 import { sentenceOf } from '#pool/service-execute.ts';
 import type { ServiceStep } from '#pool/service-plan.ts';
+import { CacheBackupRecord } from '#xcache/backup/schema.ts';
+import { cacheVault } from '#xcache/credentials.ts';
 import { type ExecuteDeps, execute } from '#xcache/execute.ts';
 import { type CacheRecords, observe, readCache } from '#xcache/observe.ts';
 import type { Observed } from '#xcache/plan/world.ts';
@@ -43,7 +46,9 @@ export function reconcileCache(deps: CacheControllerDeps, name: string, signal: 
     async conclude({ records, observed }, refused) {
       const status = statusOf(records.spec.value, { ...observed, refused }, deps.now());
       for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
+      for (const event of backupEvents(`cache/${name}`, records.previous, observed.backups ?? [])) await deps.events.record(event);
       await writeStatus(deps, name, records.previous, status);
+      await dropOrigin(deps, records, status);
       return `${name} is ${status.status}: ${status.sentence}`;
     },
   });
@@ -94,14 +99,27 @@ async function writeStatus(deps: CacheControllerDeps, name: string, before: Cach
   await deps.store.statuses.update(cacheKeys(name).status, () => status);
 }
 
+/** What opens the backups of another cache is needed by the member that begins with one of them, and by nobody later. */
+async function dropOrigin(deps: CacheControllerDeps, { spec, previous }: CacheRecords, now: CacheStatus): Promise<void> {
+  if (spec.value.origin === undefined || now.firstReady === undefined || previous?.firstReady !== undefined) return;
+  await cacheVault.change(deps, spec.value.name, ({ origin: _, ...rest }) => rest);
+}
+
 /** Records that are worth a look: of what sidecars say not what moves with time. */
 export function worthALook({ key, value, modifyIndex, session }: KvEntry): string | number | undefined {
   if (/^xcaas\/cache\/[^/]+\/(handed|growth)$/.test(key)) return undefined;
+  if (/^xcaas\/cache\/[^/]+\/backups\//.test(key)) return backupWord(value);
   if (!/^xcaas\/cache\/[^/]+\/members\//.test(key)) return modifyIndex;
   const parsed = CacheMemberStatus.safeParse(parseJson(value));
   if (!parsed.success) return modifyIndex;
   const { member, role, state, specIndex, restartSerial, epoch, address } = parsed.data;
   return JSON.stringify([member, role, state, specIndex, restartSerial, epoch, address, session]);
+}
+
+/** Not how many bytes of one are stored by now. */
+function backupWord(value: string): string {
+  const parsed = CacheBackupRecord.safeParse(parseJson(value));
+  return parsed.success ? becameOf(parsed.data) : value;
 }
 
 function parseJson(text: string): unknown {

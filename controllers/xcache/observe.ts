@@ -11,6 +11,7 @@ import { readServiceRecords } from '#pool/service-records.ts';
 import { BirthRecord, HandedRecord, SealedRecord, TlsRecord } from '#pool/service-schema.ts';
 import { goodPair, namesOf } from '#pool/service-tls.ts';
 import { hostOf } from '#pool/service-world.ts';
+import { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import { cacheVault } from '#xcache/credentials.ts';
 import type { Observed } from '#xcache/plan/world.ts';
 import { CacheMemberStatus, CacheSpec, CacheStatus, ClusterRecord, LeadRecord, MoveOrder } from '#xcache/schema.ts';
@@ -28,7 +29,7 @@ export interface ObserveDeps {
 }
 
 /** All records of one cache as one consistent read gave them. */
-export interface CacheRecords extends Pick<Observed, 'lead' | 'cluster' | 'birth' | 'sidecars' | 'move' | 'previous'> {
+export interface CacheRecords extends Pick<Observed, 'lead' | 'cluster' | 'birth' | 'sidecars' | 'move' | 'backups' | 'previous'> {
   spec: Stored<CacheSpec>;
   credentials: SealedRecord | undefined;
   tls: Record<string, Stored<TlsRecord>>;
@@ -51,6 +52,7 @@ export async function readCache(deps: Pick<ObserveDeps, 'store' | 'log'>, name: 
     credentials: find(SealedRecord, keys.credentials)?.value,
     handed: find(HandedRecord, keys.handed)?.value.members ?? {},
     tls: Object.fromEntries(under(TlsRecord, keys.tlsPrefix)),
+    backups: under(CacheBackupRecord, keys.backupsPrefix).map(([, { value }]) => value),
     sidecars: living(CacheMemberStatus, keys.membersPrefix),
   };
 }

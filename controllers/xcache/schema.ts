@@ -156,6 +156,8 @@ export const CacheStatus = z.object({
   ...serviceStatus,
   /** Who led when the controller looked last: a change of it is an event. In a cluster, the masters. */
   seen: z.object({ epoch: z.number().int(), masters: z.array(z.string()), insync: z.array(z.string()) }).optional(),
+  /** What had become of each backup by then, by its id. */
+  backups: z.record(z.string(), z.string()).optional(),
 });
 export type CacheStatus = z.infer<typeof CacheStatus>;
 

@@ -1,3 +1,4 @@
+import { backupAlarm, backupsSeen } from '#backup/events.ts';
 import { lossOf } from '#pool/lost-host.ts';
 import { sharingOf } from '#pool/placement-sharing.ts';
 import { destroyedVerdict } from '#pool/service-destroyed.ts';
@@ -35,6 +36,7 @@ export function statusOf(spec: CacheSpec, observed: Observed, now: Date): CacheS
     time: now.toISOString(),
     ...(firstReady === undefined ? {} : { firstReady }),
     ...(seen === undefined ? {} : { seen }),
+    ...((observed.backups ?? []).length === 0 ? {} : { backups: backupsSeen(observed.backups ?? []) }),
   };
 }
 
@@ -91,6 +93,7 @@ function born(spec: CacheSpec, observed: Observed, now: Date): Verdict {
     ...wanted.flatMap((shard) => whyNotInSync(spec, shard, observed, now)),
     ...sharing(spec, observed),
     ...clusterAmiss(spec, observed),
+    ...backupsAmiss(spec, observed),
     ...(observed.refused === undefined ? [] : [{ sentence: observed.refused.message, next: [`cache events ${name}`] }]),
   ];
   const takes = spec.mode === 'cluster' ? `${wanted.length} masters take writes` : `${wanted[0]?.master} takes writes`;
@@ -112,6 +115,11 @@ function born(spec: CacheSpec, observed: Observed, now: Date): Verdict {
   const { cluster } = observed;
   if (cluster?.state === 'moving') return { status: 'PENDING', sentence: `${whole}; ${cluster.sentence}`, next: [] };
   return { status: 'READY', sentence: whole, next: [] };
+}
+
+function backupsAmiss({ name }: CacheSpec, { backups = [] }: Observed): Amiss[] {
+  const alarm = backupAlarm(backups);
+  return alarm === undefined ? [] : [{ sentence: alarm, next: [`cache backup list ${name}`] }];
 }
 
 function wholeSentence(spec: CacheSpec, shards: readonly Shard[], observed: Observed): string {

@@ -1,9 +1,9 @@
+import { backupEvents, becameOf } from '#backup/events.ts';
 import type { KvEntry } from '#core/consul/client.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
 import { sentenceOf as serviceSentence } from '#pool/service-execute.ts';
 import { BackupRecord } from '#xdb/backup/schema.ts';
-import { backupEvents, becameOf } from '#xdb/backup-events.ts';
 import { changeCredentials } from '#xdb/credentials.ts';
 import { type ExecuteDeps, execute } from '#xdb/execute.ts';
 import { type DbRecords, observe, readDb } from '#xdb/observe.ts';
@@ -45,7 +45,7 @@ export function reconcileDb(deps: DbControllerDeps, name: string, signal: AbortS
     async conclude({ records, observed }, refused) {
       const status = statusOf(records.spec.value, { ...observed, refused }, deps.now());
       for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
-      for (const event of backupEvents(name, records.previous, observed.backups)) await deps.events.record(event);
+      for (const event of backupEvents(`db/${name}`, records.previous, observed.backups)) await deps.events.record(event);
       await dropOrigin(deps, records, status);
       await writeStatus(deps, name, records.previous, status);
       return `${name} is ${status.status}: ${status.sentence}`;

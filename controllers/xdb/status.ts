@@ -1,9 +1,10 @@
+import { backupAlarm, backupsSeen } from '#backup/events.ts';
 import { lossOf } from '#pool/lost-host.ts';
 import { sharingOf } from '#pool/placement-sharing.ts';
 import { destroyedVerdict } from '#pool/service-destroyed.ts';
 import { resizedPlacements } from '#pool/service-plan.ts';
 import { hostOf, isPaused, placementOf, placementsOf, sidecarOf } from '#pool/service-world.ts';
-import { archiveAlarm, backupAlarm, backupsSeen } from '#xdb/backup-events.ts';
+import { archiveAlarm } from '#xdb/archive-alarm.ts';
 import { wantedMembers } from '#xdb/plan/membership.ts';
 import { pendingChange } from '#xdb/plan/rolling.ts';
 import { follows, isMoving, livingSlave, type Observed, writableLeader } from '#xdb/plan/world.ts';

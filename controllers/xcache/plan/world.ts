@@ -1,6 +1,7 @@
 import type { Refusal } from '#pool/pass.ts';
 import type { BirthRecord } from '#pool/service-schema.ts';
 import { placementsOf, type SeenSecrets, type SeenService, sidecarOf } from '#pool/service-world.ts';
+import type { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import type { CacheMemberStatus, CacheSpec, CacheStatus, ClusterRecord, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 
 /** What the controller saw of one cache, and small questions about it. All pure. */
@@ -13,6 +14,8 @@ export interface Observed extends SeenService {
   /** What sidecars say whose sessions live. */
   sidecars: CacheMemberStatus[];
   move: MoveOrder | undefined;
+  /** Oldest first. */
+  backups?: readonly CacheBackupRecord[];
   secrets: SeenSecrets;
   /** The status that was written last. */
   previous: CacheStatus | undefined;

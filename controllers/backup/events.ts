@@ -1,9 +1,8 @@
 import type { NewEvent } from '#pool/events.ts';
-import type { BackupRecord } from '#xdb/backup/schema.ts';
-import type { DbStatus, MemberStatus } from '#xdb/schema.ts';
+import type { BackupRecordBase } from './schema.ts';
 
 /** What has become of a backup, in a word: a change of it is worth an event. **Pure.** */
-export function becameOf({ state, verify, deleting }: BackupRecord): string {
+export function becameOf({ state, verify, deleting }: BackupRecordBase): string {
   if (deleting !== undefined) return 'deleting';
   if (state !== 'done') return state;
   if (verify?.state === 'failed') return `unverified ${verify.time}`;
@@ -12,13 +11,21 @@ export function becameOf({ state, verify, deleting }: BackupRecord): string {
 }
 
 /** Of all backups, for the status: what the controller has told of. */
-export function backupsSeen(backups: readonly BackupRecord[]): Record<string, string> {
+export function backupsSeen(backups: readonly BackupRecordBase[]): Record<string, string> {
   return Object.fromEntries(backups.map((record) => [record.id, becameOf(record)]));
 }
 
-/** Pure: what became different since the controller looked last. */
-export function backupEvents(name: string, before: DbStatus | undefined, backups: readonly BackupRecord[]): NewEvent[] {
-  const object = `db/${name}`;
+/**
+ * Pure: what became different since the controller looked last.
+ *
+ * @param object `db/adb`
+ * @param before the status that it wrote then
+ */
+export function backupEvents(
+  object: string,
+  before: { backups?: Record<string, string> | undefined } | undefined,
+  backups: readonly BackupRecordBase[],
+): NewEvent[] {
   // A status of before there were such events says nothing of what was told.
   if (before === undefined) return [];
   return backups.flatMap((record): NewEvent[] => {
@@ -50,20 +57,8 @@ export function backupEvents(name: string, before: DbStatus | undefined, backups
   });
 }
 
-/** How long the archive may fail before it counts: what passes by itself is no alarm, in milliseconds. */
-const FAILING_MS = 2 * 60_000;
-
-/** What was committed since then is in no backup, and nobody may have noticed. **Pure.** */
-export function archiveAlarm(sidecars: readonly Pick<MemberStatus, 'member' | 'archive'>[], now: Date): string | undefined {
-  // Where one member archives, the archive has everything.
-  if (sidecars.some(({ archive }) => archive?.active)) return undefined;
-  const failing = sidecars.find(({ archive }) => now.getTime() - Date.parse(archive?.failingSince ?? '') >= FAILING_MS);
-  if (failing?.archive === undefined) return undefined;
-  return `${failing.member} does not archive since ${failing.archive.failingSince}: ${failing.archive.sentence}`;
-}
-
 /** What somebody has to see to: the last backup could not be made, or the newest that there is was found damaged. **Pure.** */
-export function backupAlarm(backups: readonly BackupRecord[]): string | undefined {
+export function backupAlarm(backups: readonly BackupRecordBase[]): string | undefined {
   const settled = backups.filter(({ state, deleting }) => deleting === undefined && (state === 'done' || state === 'failed'));
   const last = settled.toSorted((a, b) => a.id.localeCompare(b.id)).at(-1);
   if (last?.state === 'failed') return `its last backup failed: ${last.error ?? 'it is not known why'}`;

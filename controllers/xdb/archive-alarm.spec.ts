@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { backupAlarm, backupEvents, backupsSeen } from '#backup/events.ts';
 import type { BackupRecord } from '#xdb/backup/schema.ts';
 import type { DbStatus } from '#xdb/schema.ts';
-import { archiveAlarm, backupAlarm, backupEvents, backupsSeen } from './backup-events.ts';
+import { archiveAlarm } from './archive-alarm.ts';
 
 const record = (change: Partial<BackupRecord> = {}): BackupRecord => ({
   ...{ v: 1, id: '20260101-020000-abcd', db: 'adb', kind: 'full', by: 'user', state: 'done', created: 't', bytes: 7, store: 'volume' },
@@ -13,7 +14,7 @@ const status = (...backups: BackupRecord[]): DbStatus => ({
 });
 const verified = (ok: boolean, time = 't1') => record({ verify: { state: 'done', ok, time, sentence: 'adb.t has 3 rows instead of 4' } });
 const told = (before: DbStatus | undefined, ...now: BackupRecord[]) =>
-  backupEvents('adb', before, now).map(({ kind, reason }) => `${kind} ${reason}`);
+  backupEvents('db/adb', before, now).map(({ kind, reason }) => `${kind} ${reason}`);
 
 describe('events of backups', () => {
   it('tell of each that was made, failed or was verified, once', () => {
