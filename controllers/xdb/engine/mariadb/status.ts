@@ -8,6 +8,7 @@ export interface SlaveStatus {
   sql: 'running' | 'stopped';
   /** Empty after a restart until the thread that receives was started again. */
   ioGtid: string;
+  /** Why the thread that receives ended by itself, or what it goes on trying after; empty for one that was told to stop while it went on trying. */
   ioError: string;
   sqlError: string;
   /** Of the master that it is connected to; 0 before. */
@@ -24,6 +25,9 @@ export interface SlaveStatus {
   executed: { file: string; offset: number };
 }
 
+/** After it the thread that receives tries again, whatever the reason; what it says stays there also when it was told to stop. */
+const GOES_ON_TRYING = /^error (re)?connecting to master/;
+
 /** @returns undefined where no master is configured */
 export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): Promise<SlaveStatus | undefined> {
   const rows = await sql.query<Record<string, string | number | null>>('SHOW ALL SLAVES STATUS', [], options);
@@ -32,13 +36,14 @@ export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): P
   const text = (name: string) => String(row[name] ?? '');
   const number = (name: string) => Number(row[name] ?? 0);
   const behind = row.Master_Slave_time_diff;
+  const isStopped = text('Slave_IO_Running') === 'No';
   return {
     host: text('Master_Host'),
     port: number('Master_Port'),
-    io: text('Slave_IO_Running') === 'Yes' ? 'running' : text('Slave_IO_Running') === 'No' ? 'stopped' : 'connecting',
+    io: text('Slave_IO_Running') === 'Yes' ? 'running' : isStopped ? 'stopped' : 'connecting',
     sql: text('Slave_SQL_Running') === 'Yes' ? 'running' : 'stopped',
     ioGtid: text('Gtid_IO_Pos'),
-    ioError: text('Last_IO_Error'),
+    ioError: isStopped && GOES_ON_TRYING.test(text('Last_IO_Error')) ? '' : text('Last_IO_Error'),
     sqlError: text('Last_SQL_Error'),
     masterServerId: number('Master_Server_Id'),
     delaySeconds: number('SQL_Delay'),
