@@ -99,6 +99,26 @@ describe('the record of who leads', () => {
     for (const each of members) expect(await written(each)).toEqual([1, 2, 3, 4, 5]);
   });
 
+  it('that is gone together with who led is made anew from its slave, once it is said that nobody else is to come', async () => {
+    const last = (await lab.sync())!;
+    expect(last).toMatchObject({ leader: { id: 'adb-2' }, sync: { id: 'adb-1' } });
+    // What it received is applied by its promotion, not before.
+    await member('adb-1').local('STOP SLAVE SQL_THREAD');
+    await lab.consul.kv.delete(KEY);
+    await member('adb-2').sql('INSERT INTO t VALUES (6)', 3305);
+    await member('adb-2').kill();
+    await eventually('adb-1 stands by K1', async () => (await member('adb-1').status()).rule === 'K1');
+    await expect(recoverDb(deps, 'adb')).rejects.toMatchObject({ code: 'conflict', hint: expect.stringContaining('--lost adb-2') });
+    await recoverDb(deps, 'adb', ['adb-2']);
+    await write(7);
+    expect((await lab.sync())!).toMatchObject({ leader: { id: 'adb-1' } });
+    expect(await written(member('adb-1'))).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    // It comes back all the same.
+    await member('adb-2').start();
+    await inSync('adb-2');
+    await eventually('adb-2 has everything', async () => (await written(member('adb-2'))).length === 7);
+  });
+
   it('that is not lost is left alone', async () => {
     const before = await lab.sync();
     await expect(recoverDb(deps, 'adb')).rejects.toMatchObject({ code: 'conflict' });

@@ -34,9 +34,10 @@ describe('K1: the record that takes the place of a lost one', () => {
     expect(made({ a: seen('a'), b: seen('b') }, record({ epoch: 2, rev: 40 }))).toMatchObject({ epoch: 5, rev: 41 });
   });
 
-  it('lets the slave lead that it named when the data that led are gone, and only that one', () => {
-    expect(made({ a: undefined, b: seen('b') }, undefined, ['a'])).toMatchObject({ leader: B, state: 'open' });
-    expect(made({ a: seen('a', { gen: 'new' }), b: seen('b') })).toMatchObject({ leader: B });
+  it('has the slave promoted that it named when the data that led are gone, and only that one: it has yet to apply what it received', () => {
+    const promoted = { leader: B, sync: null, cand: null, prev: A, state: 'promoting', epoch: 5, rev: 10 };
+    expect(made({ a: undefined, b: seen('b') }, undefined, ['a'])).toEqual(promoted);
+    expect(made({ a: seen('a', { gen: 'new' }), b: seen('b') })).toEqual(promoted);
     const alone = seen('b', { named: { ...open, sync: null } });
     expect(() => made({ a: undefined, b: alone }, undefined, ['a'])).toThrow(/nobody else is known to hold everything/);
     expect(() => made({ a: undefined, b: seen('b', { gen: 'copied since' }) }, undefined, ['a'])).toThrow(/nobody else/);

@@ -52,9 +52,10 @@ export function recover(name: string, present: SyncRecord | undefined, memories:
     rev: Math.max(...known.map(({ rev }) => rev), present?.rev ?? 0) + 1,
   };
   if (has(leader)) return { ...next, leader, prev, state };
-  // While it is being promoted nobody has written yet: whom it follows holds everything.
-  const heir = state === 'promoting' ? prev : sync;
-  if (heir !== null && has(heir)) return { ...next, leader: heir, prev: null, state: 'open' };
+  // Nobody has written yet: who led before holds everything, and has applied it (T).
+  if (state === 'promoting' && prev !== null && has(prev)) return { ...next, leader: prev, prev: null, state: 'open' };
+  // It received everything; applying it is part of its promotion (P2–P5).
+  if (state === 'open' && sync !== null && has(sync)) return { ...next, leader: sync, prev: leader, state: 'promoting' };
   throw new AppError('conflict', `the data of ${leader.id} that led ${name} are gone, and nobody else is known to hold everything`, {
     hint: `db restore NEW --from ${name}`,
   });
