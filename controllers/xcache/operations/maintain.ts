@@ -14,7 +14,7 @@ import { readOptions } from '#xcache/options.ts';
 import { STOP_SECONDS } from '#xcache/plan/member-spec.ts';
 import { memberIds } from '#xcache/plan/world.ts';
 import type { CacheSpec } from '#xcache/schema.ts';
-import { refuseScale, refuseUnfit, refuseUnsafe, withMember } from '#xcache/spec.ts';
+import { refuseScale, refuseUnfit, refuseUnsafe, withShards } from '#xcache/spec.ts';
 
 /** Restarts one member at once, or all, one after another: replicas first, and the master when it has handed over. */
 export async function restartCache(
@@ -104,17 +104,6 @@ function scaled(spec: CacheSpec, { shards, replicas, cpus, memoryBytes, diskByte
   return { ...next, minReplicas: Math.min(spec.minReplicas, next.replicas) };
 }
 
-/** Further shards have their members from the beginning; replicas are added and taken away by the controller, one by one. */
-function withShards(spec: CacheSpec): CacheSpec {
-  let next = spec;
-  const count = (shard: number) => next.members.filter((member) => member.shard === shard).length;
-  for (let shard = 0; shard < spec.shards; shard += 1) {
-    if (count(shard) > 0) continue;
-    for (let copy = 0; copy <= spec.replicas; copy += 1) next = withMember(next, shard).spec;
-  }
-  return next;
-}
-
 function wordsOf(present: CacheSpec, next: CacheSpec): string[] {
   return [
     ...(next.shards === present.shards ? [] : [`${next.shards} shards`]),
@@ -148,7 +137,7 @@ async function refuseNoRoomFor(deps: CacheDeps, present: CacheSpec, next: CacheS
 }
 
 /**
- * `cache set`: what creation sets by `--opt` and may change later. Eviction and acknowledgements are in force at once; persistence with a restart of the members.
+ * `cache set`: what creation sets by `--opt` and may change later. In force at once, without a restart; what is kept on disk is changed within moments.
  *
  * @throws AppError `usage`, `invalid` for what is fixed or cannot be; nothing is changed then
  */
