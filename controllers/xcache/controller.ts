@@ -7,6 +7,7 @@ import type { ServiceStep } from '#pool/service-plan.ts';
 import { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import { cacheVault } from '#xcache/credentials.ts';
 import { type ExecuteDeps, execute } from '#xcache/execute.ts';
+import { keepGrowth } from '#xcache/growth/keep.ts';
 import { type CacheRecords, observe, readCache } from '#xcache/observe.ts';
 import type { Observed } from '#xcache/plan/world.ts';
 import { plan } from '#xcache/plan.ts';
@@ -48,6 +49,7 @@ export function reconcileCache(deps: CacheControllerDeps, name: string, signal: 
       for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
       for (const event of backupEvents(`cache/${name}`, records.previous, observed.backups ?? [])) await deps.events.record(event);
       await writeStatus(deps, name, records.previous, status);
+      await keepGrowth(deps, records.spec.value, { ...observed, refused });
       await dropOrigin(deps, records, status);
       return `${name} is ${status.status}: ${status.sentence}`;
     },

@@ -151,6 +151,18 @@ export const ClusterRecord = z.object({
 });
 export type ClusterRecord = z.infer<typeof ClusterRecord>;
 
+/** `xcaas/cache/<name>/growth`: what growth has to remember between two looks (growth/decide.ts), and what it decided last. Written by the controller. */
+export const GrowthState = z.object({
+  v: z.literal(1),
+  history: z.array(z.object({ at: z.number(), usedBytes: z.number() })),
+  changedAt: z.number().optional(),
+  fullSince: z.number().optional(),
+  emptySince: z.number().optional(),
+  decision: z.enum(['nothing', 'blocked', 'grow', 'shrink']),
+  sentence: z.string(),
+});
+export type GrowthState = z.infer<typeof GrowthState>;
+
 /** `xcaas/cache/<name>/status`: written by the controller only. */
 export const CacheStatus = z.object({
   ...serviceStatus,

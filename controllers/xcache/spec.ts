@@ -173,6 +173,17 @@ export function withMember(spec: CacheSpec, shard = 0): { spec: CacheSpec; id: s
   return { id, spec: { ...spec, lastMember: number, members: [...spec.members, { id, shard }] } };
 }
 
+/** Further shards have their members from the beginning; replicas are added and taken away by the controller, one by one. */
+export function withShards(spec: CacheSpec): CacheSpec {
+  let next = spec;
+  const count = (shard: number) => next.members.filter((member) => member.shard === shard).length;
+  for (let shard = 0; shard < spec.shards; shard += 1) {
+    if (count(shard) > 0) continue;
+    for (let copy = 0; copy <= spec.replicas; copy += 1) next = withMember(next, shard).spec;
+  }
+  return next;
+}
+
 export function withoutMember(spec: CacheSpec, member: string): CacheSpec {
   return { ...spec, members: spec.members.filter(({ id }) => id !== member) };
 }
