@@ -2,13 +2,11 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
-import { pauseCache, restartCache, resumeCache, scaleCache, setOptions } from '#xcache/operations/maintain.ts';
+import { bytes, PairsBody } from '#api/routes/service.ts';
+import { restartCache, scaleCache, setOptions } from '#xcache/operations/maintain.ts';
 import { forceFailover, orderSwitchover, readMove } from '#xcache/operations/move.ts';
-import { listParameters, setParameters } from '#xcache/operations/parameters.ts';
 
 const Name = z.object({ name: z.string() });
-const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
-const Pairs = z.object({ set: z.record(z.string().max(100), z.string().max(1000)) });
 
 /** Caches: changes of the master, maintenance, sizes and settings. */
 export async function cacheChangeRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
@@ -65,24 +63,9 @@ export async function cacheChangeRoutes(root: FastifyInstance, deps: ApiDeps): P
       return { name };
     },
   );
-  app.patch('/v1/caches/:name/options', { schema: { tags, summary: 'What --opt of create sets', params: Name, body: Pairs } }, (request) =>
-    setOptions(deps.cache, request.params.name, request.body.set),
-  );
-  app.get('/v1/caches/:name/parameters', { schema: { tags, summary: 'Settings of the engine', params: Name } }, (request) =>
-    listParameters(deps.cache, request.params.name),
-  );
   app.patch(
-    '/v1/caches/:name/parameters',
-    { schema: { tags, summary: 'Change settings of the engine', params: Name, body: Pairs } },
-    (request) => setParameters(deps.cache, request.params.name, request.body.set),
-  );
-  const PauseBody = z.object({ seconds: z.number().int() });
-  app.post(
-    '/v1/caches/:name/pause',
-    { schema: { tags, summary: 'Let failover and maintenance rest', params: Name, body: PauseBody } },
-    (request) => pauseCache(deps.cache, request.params.name, request.body.seconds),
-  );
-  app.post('/v1/caches/:name/resume', { schema: { tags, summary: 'Go on after a pause', params: Name } }, (request) =>
-    resumeCache(deps.cache, request.params.name),
+    '/v1/caches/:name/options',
+    { schema: { tags, summary: 'What --opt of create sets', params: Name, body: PairsBody } },
+    (request) => setOptions(deps.cache, request.params.name, request.body.set),
   );
 }

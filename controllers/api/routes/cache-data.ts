@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { newService } from '#api/routes/service.ts';
 import { createBackup, deleteBackup, listBackups, readBackup, setBackupPlan, verifyBackup } from '#xcache/operations/backups.ts';
 import { reportBigKeys, reportHotKeys, reportSlowLog } from '#xcache/operations/reports.ts';
 import { restoreCache } from '#xcache/operations/restore.ts';
@@ -11,7 +12,6 @@ import { cacheMode } from '#xcache/schema.ts';
 const Name = z.object({ name: z.string() });
 const User = z.object({ name: z.string(), user: z.string() });
 const Backup = z.object({ name: z.string(), id: z.string() });
-const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 /** Caches: users, reports, backups, and caches made from them. */
 export async function cacheDataRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
@@ -108,17 +108,10 @@ export async function cacheDataRoutes(root: FastifyInstance, deps: ApiDeps): Pro
     (request) => setBackupPlan(cache(), request.params.name, request.body),
   );
   const RestoreBody = z.object({
-    name: z.string(),
+    ...newService,
     backup: z.string().max(100).optional(),
     mode: cacheMode.optional(),
     replicas: z.number().int().min(0).max(5).optional(),
-    cpus: z.number().min(0).max(1024).optional(),
-    memoryBytes: bytes.optional(),
-    diskBytes: bytes.optional(),
-    image: z.string().min(1).max(300).optional(),
-    options: z.record(z.string().min(1).max(200), z.string().max(4000)).optional(),
-    network: z.string().optional(),
-    publish: z.array(z.string()).optional(),
   });
   app.post(
     '/v1/caches/:name/restore',

@@ -2,13 +2,15 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { newService, serviceRoutes } from '#api/routes/service.ts';
 import { createCache } from '#xcache/operations/create.ts';
 import { destroyCache, undestroyCache } from '#xcache/operations/destroy.ts';
+import { pauseCache, resumeCache } from '#xcache/operations/maintain.ts';
+import { listParameters, setParameters } from '#xcache/operations/parameters.ts';
 import { cacheLogs, cacheMetrics, cacheUrl, cacheView, listCaches } from '#xcache/operations/view.ts';
 import { cacheMode } from '#xcache/schema.ts';
 
 const Name = z.object({ name: z.string() });
-const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 /** Caches: made, looked at, destroyed. */
 export async function cacheRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
@@ -16,29 +18,16 @@ export async function cacheRoutes(root: FastifyInstance, deps: ApiDeps): Promise
   const tags = ['cache'];
 
   const CreateBody = z.object({
-    name: z.string(),
+    ...newService,
     mode: cacheMode.optional(),
     shards: z.number().int().min(1).max(500).optional(),
     replicas: z.number().int().min(0).max(5).optional(),
-    cpus: z.number().min(0).max(1024).optional(),
-    memoryBytes: bytes.optional(),
-    diskBytes: bytes.optional(),
-    image: z.string().min(1).max(300).optional(),
-    options: z.record(z.string().min(1).max(200), z.string().max(4000)).optional(),
-    network: z.string().optional(),
-    publish: z.array(z.string()).optional(),
   });
   app.post('/v1/caches', { schema: { tags, summary: 'Make a cache', body: CreateBody } }, async (request, reply) => {
     const spec = await createCache(deps.cache, request.body);
     reply.code(202);
     return { name: spec.name };
   });
-
-  app.get('/v1/caches', { schema: { tags, summary: 'All caches' } }, () => listCaches(deps.cache));
-
-  app.get('/v1/caches/:name', { schema: { tags, summary: 'What a cache does now', params: Name } }, (request) =>
-    cacheView(deps.cache, request.params.name),
-  );
 
   const UrlQuery = z.object({ user: z.string().max(128).optional() });
   app.get(
@@ -54,40 +43,17 @@ export async function cacheRoutes(root: FastifyInstance, deps: ApiDeps): Promise
     },
   );
 
-  const Lines = z.object({ lines: z.coerce.number().int().min(1).max(5000).default(100) });
-  app.get(
-    '/v1/caches/:name/logs',
-    { schema: { tags, summary: 'Latest log lines of the members', params: Name, querystring: Lines } },
-    (request) => cacheLogs(deps.cache, request.params.name, request.query.lines),
-  );
-
-  const Member = z.object({ name: z.string(), member: z.string() });
-  app.get(
-    '/v1/caches/:name/members/:member/metrics',
-    { schema: { tags, summary: "A member's metrics, for Prometheus", params: Member } },
-    async (request, reply) => {
-      reply.type('text/plain; version=0.0.4; charset=utf-8');
-      return cacheMetrics(deps.cache, request.params.name, request.params.member);
-    },
-  );
-
-  const DestroyQuery = z.object({ keepData: z.stringbool().default(false), purge: z.stringbool().default(false) });
-  app.delete(
-    '/v1/caches/:name',
-    { schema: { tags, summary: 'Remove a cache; what is on disk stays for a while', params: Name, querystring: DestroyQuery } },
-    async (request, reply) => {
-      const { sentence } = await destroyCache(deps.cache, request.params.name, request.query);
-      reply.code(202);
-      return { name: request.params.name, sentence };
-    },
-  );
-  app.post(
-    '/v1/caches/:name/undestroy',
-    { schema: { tags, summary: 'Bring a destroyed cache back while it is kept', params: Name } },
-    async (request, reply) => {
-      await undestroyCache(deps.cache, request.params.name);
-      reply.code(202);
-      return { name: request.params.name };
-    },
-  );
+  serviceRoutes(root, {
+    ...{ path: '/v1/caches', kind: 'cache', what: 'a cache' },
+    list: () => listCaches(deps.cache),
+    view: (name) => cacheView(deps.cache, name),
+    logs: (name, lines) => cacheLogs(deps.cache, name, lines),
+    metrics: (name, member) => cacheMetrics(deps.cache, name, member),
+    destroy: (name, how) => destroyCache(deps.cache, name, how),
+    undestroy: (name) => undestroyCache(deps.cache, name),
+    pause: (name, seconds) => pauseCache(deps.cache, name, seconds),
+    resume: (name) => resumeCache(deps.cache, name),
+    parameters: (name) => listParameters(deps.cache, name),
+    setParameters: (name, set) => setParameters(deps.cache, name, set),
+  });
 }

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { newService } from '#api/routes/service.ts';
 import { setBackupPlan } from '#xdb/operations/backup-plan.ts';
 import { createBackup, deleteBackup, listBackups, listKeptBackups, readBackup, verifyBackup } from '#xdb/operations/backups.ts';
 import { restoreDb } from '#xdb/operations/restore.ts';
@@ -9,7 +10,6 @@ import { restoreDb } from '#xdb/operations/restore.ts';
 /** Also `adb@HISTORY`, of a database that is gone. */
 const Name = z.object({ name: z.string() });
 const Backup = z.object({ name: z.string(), id: z.string() });
-const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 /** Backups of databases, and databases made from them. */
 export async function dbBackupRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
@@ -53,16 +53,9 @@ export async function dbBackupRoutes(root: FastifyInstance, deps: ApiDeps): Prom
   app.get('/v1/kept-backups', { schema: { tags, summary: 'Backups that have outlived their databases' } }, () => listKeptBackups(deps.db));
 
   const RestoreBody = z.object({
-    name: z.string(),
+    ...newService,
     backup: z.string().max(100).optional(),
     at: z.iso.datetime({ offset: true }).optional(),
-    cpus: z.number().min(0).max(1024).optional(),
-    memoryBytes: bytes.optional(),
-    diskBytes: bytes.optional(),
-    image: z.string().min(1).max(300).optional(),
-    options: z.record(z.string().min(1).max(200), z.string().max(4000)).optional(),
-    network: z.string().optional(),
-    publish: z.array(z.string()).optional(),
   });
   app.post(
     '/v1/dbs/:name/restore',

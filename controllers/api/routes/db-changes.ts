@@ -2,16 +2,15 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
+import { bytes } from '#api/routes/service.ts';
 import { cutoverDb } from '#xdb/operations/cutover.ts';
-import { pauseDb, reinitMember, resizeDb, restartDb, resumeDb } from '#xdb/operations/maintain.ts';
+import { reinitMember, resizeDb, restartDb } from '#xdb/operations/maintain.ts';
 import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
-import { listParameters, setParameters } from '#xdb/operations/parameters.ts';
 import { recoverDb, viewRecovery } from '#xdb/operations/recover.ts';
 import { addReplica, removeReplica } from '#xdb/operations/replicas.ts';
 
 const Name = z.object({ name: z.string() });
 const Member = z.object({ name: z.string(), member: z.string() });
-const bytes = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 /** Databases: changes of the master, maintenance, sizes and parameters. */
 export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
@@ -109,24 +108,5 @@ export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Prom
       reply.code(202);
       return { cpus, memoryBytes, diskBytes };
     },
-  );
-  const PauseBody = z.object({ seconds: z.number().int() });
-  app.post(
-    '/v1/dbs/:name/pause',
-    { schema: { tags, summary: 'Let failover and maintenance rest', params: Name, body: PauseBody } },
-    (request) => pauseDb(deps.db, request.params.name, request.body.seconds),
-  );
-  app.post('/v1/dbs/:name/resume', { schema: { tags, summary: 'End a pause', params: Name } }, (request) =>
-    resumeDb(deps.db, request.params.name),
-  );
-
-  app.get('/v1/dbs/:name/parameters', { schema: { tags, summary: 'Parameters of the engine', params: Name } }, (request) =>
-    listParameters(deps.db, request.params.name),
-  );
-  const ParameterBody = z.object({ set: z.record(z.string().min(1).max(100), z.string().max(1000)) });
-  app.patch(
-    '/v1/dbs/:name/parameters',
-    { schema: { tags, summary: 'Set parameters; an empty value is the default', params: Name, body: ParameterBody } },
-    (request) => setParameters(deps.db, request.params.name, request.body.set),
   );
 }
