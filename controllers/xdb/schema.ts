@@ -85,6 +85,13 @@ export const DataRecord = z.object({
 });
 export type DataRecord = z.infer<typeof DataRecord>;
 
+/**
+ * `xcaas/db/<name>/acked/<epoch>` (K2): up to where this slave has acknowledged at least, by the leader of that epoch, now and then. A slave that lacks it has lost what it had
+ * on its disk.
+ */
+export const AckedRecord = z.object({ v: z.literal(1), epoch: z.number().int(), sync: MemberData, gtid: z.string().min(1) });
+export type AckedRecord = z.infer<typeof AckedRecord>;
+
 /** `xcaas/db/<name>/move`: an ordered change of the master. Written by the API; `gtid`, `state` and what follows by the leader's sidecar. */
 export const MoveOrder = z.object({
   v: z.literal(1),

@@ -260,7 +260,8 @@ function notWritable(spec: DbSpec, observed: Observed, now: Date): Verdict {
     const takes = isPaused(spec, now)
       ? `failover is paused, ${heir} could take over`
       : `${heir} is to take over: ${heirs?.sentence ?? stateOf(heir, observed, now)}`;
-    const next = isPaused(spec, now) ? [`db failover ${name}`, `db resume ${name}`] : [`db topology ${name}`];
+    const refuses = heirs?.rule === 'K2' ? [`db recover ${name} --lost ${leader}`] : [];
+    const next = isPaused(spec, now) ? [`db failover ${name}`, `db resume ${name}`] : [...refuses, `db topology ${name}`];
     return down(`${leader} ${stateOf(leader, observed, now)}; ${takes}`, next);
   }
   if (said === undefined) {

@@ -5,7 +5,7 @@ import { createEvents } from '#pool/events.ts';
 import { eventually, startXdbLab, type XdbLab, type XdbMember } from '#test/xdb-lab.ts';
 import type { DbDeps } from '#xdb/operations/deps.ts';
 import { recoverDb, viewRecovery } from '#xdb/operations/recover.ts';
-import type { SyncRecord } from '#xdb/schema.ts';
+import { AckedRecord, type SyncRecord } from '#xdb/schema.ts';
 import { createDbStore, dbKeys } from '#xdb/store.ts';
 
 /** K1 with real members and a real Consul that has lost the record, or has an old one. */
@@ -117,6 +117,31 @@ describe('the record of who leads', () => {
     await member('adb-2').start();
     await inSync('adb-2');
     await eventually('adb-2 has everything', async () => (await written(member('adb-2'))).length === 7);
+  });
+
+  it('K2: what a slave acknowledged is written down, and one that lacks it does not take over before an operator says so', async () => {
+    const { leader, sync, epoch } = (await lab.sync())!;
+    expect([leader.id, sync?.id]).toEqual(['adb-1', 'adb-2']);
+    const key = dbKeys('adb').acked(epoch);
+    const acked = async () => AckedRecord.parse(JSON.parse((await lab.consul.kv.get(key))?.value ?? '{}'));
+    await eventually('it is written down', async () => (await acked()).epoch === epoch);
+    expect(await acked()).toMatchObject({ sync });
+    // As if its disk had lost the end of what it had. Its leader may write once more before it dies.
+    const lost = { ...(await acked()), gtid: (await acked()).gtid.replace(/\d+$/, '999999') };
+    await lab.consul.kv.put(key, JSON.stringify(lost));
+    await member('adb-1').kill();
+    await lab.consul.kv.put(key, JSON.stringify(lost));
+    await eventually(
+      'adb-2 refuses',
+      async () => (await member('adb-2').status()).rule === 'K2' || (await member('adb-2').status()).sentence,
+    );
+    expect((await lab.sync())!.leader.id).toBe('adb-1');
+    await expect(recoverDb(deps, 'adb')).rejects.toMatchObject({ code: 'conflict' });
+    await recoverDb(deps, 'adb', ['adb-1']);
+    await write(8);
+    expect((await lab.sync())!.leader.id).toBe('adb-2');
+    await member('adb-1').start();
+    await inSync('adb-1');
   });
 
   it('that is not lost is left alone', async () => {

@@ -21,7 +21,7 @@ async function world(disks: Record<string, Disk>, present?: { rev: number; epoch
       return {
         records: null,
         local: {},
-        step: {},
+        step: { rule: 'K1' },
         disk: { v: 1, db: 'adb', member, startedSerial: 0, wasMaster: false, gen: `gen-${member}`, ...disk },
       };
     },

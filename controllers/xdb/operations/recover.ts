@@ -19,6 +19,7 @@ const Decision = z.object({
     epoch: z.number().int(),
     named: NamedInRecord.nullable().default(null),
   }),
+  step: z.object({ rule: z.string() }),
 });
 
 export interface Recovery {
@@ -58,7 +59,8 @@ async function look(deps: DbDeps, name: string, lost: readonly string[]) {
 async function rememberedBy(deps: DbDeps, records: DbRecords, member: string) {
   try {
     const answer = await askMember(deps, records, member, { method: 'GET', path: '/decision', timeoutMs: ASK_MS });
-    return { disk: Decision.parse(answer).disk };
+    const { disk, step } = Decision.parse(answer);
+    return { disk: { ...disk, refuses: step.rule === 'K2' } };
   } catch (error) {
     return { disk: undefined, problem: messageOf(error) };
   }

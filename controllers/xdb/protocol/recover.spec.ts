@@ -63,6 +63,15 @@ describe('K1: the record that takes the place of a lost one', () => {
     expect(() => made({ a: seen('a', never), b: seen('b', never) })).toThrow(/is being made/);
   });
 
+  it('K2: is made of one that is there, when its slave refuses and its leader is said to be lost, and only then', () => {
+    const present = record({ epoch: 4, rev: 9 });
+    const refusing = { a: undefined, b: seen('b', { refuses: true }) };
+    expect(made(refusing, present, ['a'])).toMatchObject({ leader: B, prev: A, state: 'promoting', epoch: 5, rev: 10 });
+    expect(() => made(refusing, present)).toThrow(/is not lost/);
+    expect(() => made({ a: undefined, b: seen('b') }, present, ['a'])).toThrow(/is not lost/);
+    expect(() => made({ a: seen('a'), b: seen('b', { refuses: true }) }, present, ['a'])).toThrow(/a answers/);
+  });
+
   it('is not guessed from a memory that does not say whom it named', () => {
     expect(() => made({ a: seen('a', { named: null }), b: seen('b', { named: null }) })).toThrow(/remembers/);
   });

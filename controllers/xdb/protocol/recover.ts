@@ -8,6 +8,8 @@ export interface Remembered {
   rev: number;
   epoch: number;
   named: NamedInRecord | null;
+  /** K2: it is the slave that the record names, and does not take over by itself. */
+  refuses?: boolean;
 }
 
 /** A member of the specification, replicas too: they have seen the record as others have. `undefined`: it does not answer. */
@@ -31,7 +33,9 @@ export function recover(name: string, present: SyncRecord | undefined, memories:
   const known = all.flatMap(([id, memory]) => (memory === undefined ? [] : [{ id, ...memory }]));
   const found = known.find(({ id }) => lost.has(id));
   if (found !== undefined) throw new AppError('conflict', `${found.id} answers: it is not lost`, { hint: `leave --lost ${found.id} away` });
-  refuseWhatIsNotLost(name, present, known);
+  const refuser = known.find(({ id, refuses }) => refuses && id === present?.sync?.id);
+  // K2: the record is not lost, its leader is.
+  if (refuser === undefined || present === undefined || !lost.has(present.leader.id)) refuseWhatIsNotLost(name, present, known);
   const silent = all.filter(([id, memory]) => memory === undefined && !lost.has(id)).map(([id]) => id);
   if (silent.length > 0) {
     throw new AppError('conflict', `${silent.join(' and ')} did not answer, and may have seen a newer record than the others`, {

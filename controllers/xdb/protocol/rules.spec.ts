@@ -285,6 +285,17 @@ describe('P: promotion', () => {
     expect(step({ me: 'a-2', slave: { lagSeconds: BUDGETS.lagSeconds + 1 }, local: dead })).toEqual({ rule: 'P', do: 'wait' });
   });
 
+  it('K2: not one that lacks what it acknowledged, whoever wants it', () => {
+    const engine = { readOnly: true, lacks: { acked: '0-1-9', received: '0-1-7' } };
+    const refused = { rule: 'K2', do: 'wait', alarm: expect.stringMatching(/^K2.*0-1-9.*0-1-7/) };
+    expect(step({ me: 'a-2', engine, local: dead })).toMatchObject(refused);
+    expect(step({ me: 'a-2', engine, move: { kind: 'failover' } })).toMatchObject(refused);
+    expect(step({ me: 'a-2', engine: { ...engine, moveReached: true }, move: { state: 'blocked' } })).toMatchObject(refused);
+    // While its leader is there nothing of it is needed, and an operator's word ends it.
+    expect(step({ me: 'a-2', engine }).rule).toBe('idle');
+    expect(step({ me: 'a-2', sync: promoting, engine }).rule).toBe('P2');
+  });
+
   it('P2 to P5: from the top, one after another', () => {
     const at = (difference: Difference) =>
       step({ me: 'a-2', sync: promoting, engine: { readOnly: true, semiSyncMaster: false }, ...difference });

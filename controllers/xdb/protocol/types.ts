@@ -90,6 +90,8 @@ export interface RunningEngine {
   moveReached: boolean;
   /** Reasons not to begin a switchover now: long DDL, backup lock. */
   busy: string | undefined;
+  /** K2: as the sync slave it has acknowledged more than it has: its disk lost what it had been told to keep. */
+  lacks?: { acked: string; received: string };
 }
 
 export type EngineState =
@@ -233,6 +235,7 @@ export type WaitRule =
   | 'S2'
   | 'S4'
   | 'K1'
+  | 'K2'
   | 'G1'
   | 'P'
   | 'P3'

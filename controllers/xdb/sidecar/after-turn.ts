@@ -6,6 +6,7 @@ import type { MemberSession } from '#member/session.ts';
 import type { LeaderWatch } from '#member/watch-leader.ts';
 import type { Credentials, MemberStatus } from '#xdb/schema.ts';
 import type { AccountsKeeper } from './accounts.ts';
+import type { createAcked } from './acked.ts';
 import { XDB_PORTS } from './config.ts';
 import { endpointOf } from './endpoint-table.ts';
 import type { HeartbeatWriter } from './heartbeat.ts';
@@ -22,6 +23,7 @@ export interface AfterTurnOptions {
   addresses: ReturnType<typeof createKnownAddresses>;
   endpoint: Endpoint;
   heartbeat: Pick<HeartbeatWriter, 'set'>;
+  acked: ReturnType<typeof createAcked>;
   accounts: Pick<AccountsKeeper, 'set'>;
   parameters: Pick<ParametersKeeper, 'set'>;
   watch: Pick<LeaderWatch, 'aim'>;
@@ -99,6 +101,7 @@ export function createAfterTurn(options: AfterTurnOptions): (turn: Turn) => void
     keepEngine(turn, part);
     watchLeader(part);
     askFollowers(part);
+    options.acked(part, turn.local);
     releaseLock(turn, part);
   };
 }

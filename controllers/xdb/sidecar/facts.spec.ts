@@ -59,6 +59,18 @@ describe('runningEngine', () => {
     expect(seen({ slave: { ...slave, master: undefined } }).slave).toMatchObject({ of: undefined, outside: true });
   });
 
+  it('K2: a slave lacks what it acknowledged and neither received nor applied; where that is not known, nothing is said', () => {
+    const lacks = (acked: string | undefined, more: Partial<typeof slave> = {}, applied = '0-1-50') =>
+      seen({ slave: { ...slave, ...more }, appliedGtid: applied }, { acked }).lacks;
+    expect(lacks('0-1-51')).toEqual({ acked: '0-1-51', received: '0-1-50' });
+    expect(lacks('0-1-51', { ioGtid: '' })).toEqual({ acked: '0-1-51', received: '0-1-50' });
+    expect(lacks('0-1-50')).toBeUndefined();
+    expect(lacks('0-1-50', { ioGtid: '0-1-60' }, '0-1-40')).toBeUndefined();
+    expect(lacks('0-1-55', { ioGtid: '0-1-50' }, '0-1-60')).toBeUndefined();
+    expect(lacks(undefined)).toBeUndefined();
+    expect(seen({}, { acked: '0-1-99' }).lacks).toBeUndefined();
+  });
+
   it('a thread that stopped by itself is broken; one that goes on trying, or was told to stop, is not', () => {
     const broken = (more: Partial<typeof slave>) => seen({ slave: { ...slave, ...more } }).slave.broken;
     expect(broken({ sql: 'stopped', sqlError: '1062 duplicate' })).toBe('1062 duplicate');

@@ -19,6 +19,8 @@ export interface FactsInput {
   peerOf(member: string): { address: string | undefined; serverId: number };
   moveReached: boolean;
   busy: string | undefined;
+  /** K2: up to where this member is said to have acknowledged. */
+  acked?: string | undefined;
 }
 
 /** Pure: what the engine said, in the words of the protocol. */
@@ -61,7 +63,16 @@ export function runningEngine(input: FactsInput, engine: Pick<Engine, 'compare'>
       reaches(candidate.received, back.g),
     moveReached: input.moveReached,
     busy: input.busy,
+    ...lacking(input, reaches),
   };
+}
+
+/** K2. Where what was received is not known yet nothing is said. */
+function lacking({ facts, acked }: FactsInput, reaches: (position: string, goal: string) => boolean): Pick<RunningEngine, 'lacks'> {
+  if (acked === undefined || facts.slave === undefined) return {};
+  const { ioGtid } = facts.slave;
+  const has = (ioGtid !== '' && reaches(ioGtid, acked)) || reaches(facts.appliedGtid, acked);
+  return has ? {} : { lacks: { acked, received: ioGtid === '' ? facts.appliedGtid : ioGtid } };
 }
 
 /** Positions are a moment old while writes go on: a few transactions behind is near. */

@@ -18,6 +18,8 @@ export interface HeartbeatWriter {
   resume(): void;
   /** Milliseconds that the last one took, undefined before the first. */
   lastMs(): number | undefined;
+  /** The last one that was committed, acknowledgement included: where, in which epoch, and when it was begun, in milliseconds. */
+  through(): { instance: string; epoch: number; beganAt: number } | undefined;
   stop(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 
   let session: EngineSession | undefined;
   let paused = false;
   let lastMs: number | undefined;
+  let through: ReturnType<HeartbeatWriter['through']>;
   let underWay: Promise<boolean> | undefined;
   let wake = new AbortController();
   let complaint = '';
@@ -48,7 +51,9 @@ export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 
       if (session?.instance !== beat.instance) drop();
       session ??= await within(engine.connect({ timeoutMs: 1000 }), 1500, 'a connection for the heartbeat', (late) => late.close());
       if (session.instance !== beat.instance) return false;
+      const beganAt = performance.now();
       lastMs = (await session.heartbeat({ epoch: beat.epoch, member: beat.member }, limitMs)).ms;
+      through = { instance: beat.instance, epoch: beat.epoch, beganAt };
       complaint = '';
       return true;
     } catch (error) {
@@ -100,6 +105,7 @@ export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 
       paused = false;
     },
     lastMs: () => lastMs,
+    through: () => through,
     async stop() {
       stopping.abort();
       drop();

@@ -45,6 +45,14 @@ export interface ObserverOptions {
 
 const RECEIVED_MS = 1000;
 
+/** K2: up to where this member has acknowledged with the very data that it has, in the epoch of the record; undefined where nobody says so. */
+function ackedBy({ view, disk }: Seen, me: string): string | undefined {
+  const { acked, protocol } = view ?? {};
+  const named = protocol?.sync?.value.sync;
+  if (acked === undefined || named == null || named.id !== me || named.gen !== disk.gen) return undefined;
+  return acked.sync.id === me && acked.sync.gen === disk.gen && acked.epoch === protocol?.sync?.value.epoch ? acked.gtid : undefined;
+}
+
 /** Keeps what looks need of one another: since when things are as they are. */
 export function createObserver({ db, me, addressOf, engine, requests, now = () => performance.now() }: ObserverOptions): Observer {
   const waitAge = createWaitAge(now);
@@ -73,6 +81,7 @@ export function createObserver({ db, me, addressOf, engine, requests, now = () =
       moveReached,
       peerOf: (id: string) => ({ address: addressOf(id), serverId: serverIdOf(db, id) }),
       busy: facts.busy,
+      acked: ackedBy(seen, me),
     };
     return runningEngine(input, engine);
   }

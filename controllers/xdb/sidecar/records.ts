@@ -4,7 +4,7 @@ import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
 import { BirthRecord } from '#pool/service-schema.ts';
 import type { Indexed, Records } from '#xdb/protocol/types.ts';
-import { DataRecord, DbSpec, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
+import { AckedRecord, DataRecord, DbSpec, MemberStatus, MoveOrder, SyncRecord } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 
 /** All records of one database as one consistent read gave them, and what of them the protocol sees. */
@@ -17,6 +17,8 @@ export interface RecordsView {
   ownSession: string | undefined;
   /** Session that holds the lock `leader`. */
   lockSession: string | undefined;
+  /** K2: of the record's own epoch. */
+  acked: AckedRecord | undefined;
 }
 
 /** A read that takes longer is none: decisions rest on what was true a moment ago. Milliseconds. */
@@ -66,13 +68,15 @@ export function viewOf(
     const parsed = parseStatus(entry, parse);
     return parsed === undefined || entry.session === undefined ? [] : [[entry.key.slice(keys.membersPrefix.length), parsed] as const];
   });
+  const sync = indexed(byKey.get(keys.sync), (entry) => parse(SyncRecord, entry));
   return {
     spec,
+    acked: ackedOf(sync === undefined ? undefined : byKey.get(keys.acked(sync.value.epoch)), parse),
     statuses: Object.fromEntries(statuses),
     ownSession: entries.find(({ key }) => key === keys.member(member))?.session,
     lockSession: lock?.session,
     protocol: {
-      sync: indexed(byKey.get(keys.sync), (entry) => parse(SyncRecord, entry)),
+      sync,
       data: Object.fromEntries(data),
       lockHolder: lock?.session === undefined ? undefined : lock.value,
       present: statuses.map(([id]) => id),
@@ -105,6 +109,15 @@ function indexed<T>(entry: KvEntry | undefined, parse: (entry: KvEntry) => T): I
 function parseStatus(entry: KvEntry, parse: typeof parseRecord): MemberStatus | undefined {
   try {
     return parse(MemberStatus, entry);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A sanity check only: one that is not understood is none. */
+function ackedOf(entry: KvEntry | undefined, parse: typeof parseRecord): AckedRecord | undefined {
+  try {
+    return entry && parse(AckedRecord, entry);
   } catch {
     return undefined;
   }

@@ -20,6 +20,7 @@ import { BUDGETS } from '#xdb/protocol/types.ts';
 import { Credentials, type MemberStatus } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
 import { keepAccounts } from './accounts.ts';
+import { createAcked } from './acked.ts';
 import { createAfterTurn } from './after-turn.ts';
 import { backupRoutes, createBackups } from './backups.ts';
 import { createRecipient } from './clone-client.ts';
@@ -147,6 +148,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
   const afterTurn = createAfterTurn({
     ...{ member, addresses, endpoint, heartbeat, accounts, parameters, watch, positions, session, credentials, log },
     address: () => address,
+    acked: createAcked({ consul, db, heartbeat, log }),
   });
   const tools: Tools = {
     ...{ config, engine, supervisor, disk, session, heartbeat, consul, credentials, failpoints, log },

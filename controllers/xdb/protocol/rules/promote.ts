@@ -15,6 +15,8 @@ export function promote(s: Running): Step | undefined {
   if (engine.slave.broken !== undefined) {
     return wait('P', `${me} cannot take over from ${leader}: it stopped applying (${engine.slave.broken})`, `U7: ${engine.slave.broken}`);
   }
+  const lacks = lacksWhatItAcknowledged(s);
+  if (lacks !== undefined) return lacks;
   const { lagSeconds } = engine.slave;
   if (lagSeconds !== null && lagSeconds > budgets.lagSeconds) {
     return wait('P', `${me} takes over from ${leader} when it has applied what it received: ${lagSeconds} s to go`);
@@ -28,6 +30,17 @@ export function promote(s: Running): Step | undefined {
       takeLock: true,
     },
   };
+}
+
+/**
+ * K2: a sanity check that no other rule rests on. A slave that lacks what it acknowledged must have lost it with its disk (a flush that was none): it would lead without it, and
+ * nobody would know. An operator may say that the leader is gone for good (`db recover NAME --lost LEADER`).
+ */
+function lacksWhatItAcknowledged({ me, engine, sync }: Running): Step | undefined {
+  if (engine.lacks === undefined) return undefined;
+  const { acked, received } = engine.lacks;
+  const why = `${me} does not take over from ${sync.leader.id}: it acknowledged up to ${acked} and has ${received}, its disk has lost the rest`;
+  return wait('K2', why, `K2: ${why}`);
 }
 
 function whyNow(s: Running): string | undefined {
