@@ -62,6 +62,18 @@ describe('history from an archive', () => {
     expect(onwardFrom(found, { server: 1, seq: 5 })?.uncertain).toBe(true);
   });
 
+  it('is not certain of what lies under an end that may not have happened, over a gap in it', () => {
+    // Member 1 wrote 4 to 6 and nobody acknowledged them; of what went on at 4 only the end was kept.
+    const old = log([1, 6]);
+    const now = log([1, 3], [2, 4]);
+    const found = stretches([pieceOf(old, 1, 4, 1), pieceOf(old, 6, 6, 1), pieceOf(now, 7, 7, 2)]);
+    expect(found.map(({ from, to, uncertain }) => [from.seq, to.seq, uncertain])).toEqual([
+      [6, 7, false],
+      [5, 6, true],
+      [0, 4, true],
+    ]);
+  });
+
   it('gives what is needed from a backup on', () => {
     const now = log([1, 30]);
     const found = stretches([pieceOf(now, 1, 10, 1), pieceOf(now, 11, 20, 1), pieceOf(now, 21, 30, 1)]);

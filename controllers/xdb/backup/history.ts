@@ -31,12 +31,13 @@ export interface Stretch {
 export function stretches(pieces: readonly Piece[]): Stretch[] {
   const found: Stretch[] = [];
   let candidates = [...pieces];
-  let above: { epoch: number; seq: number } | undefined;
+  let above: { epoch: number; seq: number; uncertain: boolean } | undefined;
   while (candidates.length > 0) {
     const newest = candidates.reduce((best, each) => (isNewer(each, best) ? each : best));
-    const stretch = walkBack(pieces, newest, above !== undefined && newest.epoch < above.epoch);
+    // What lies under a stretch of the same epoch that may not have happened may not have happened either.
+    const stretch = walkBack(pieces, newest, above !== undefined && (newest.epoch < above.epoch || above.uncertain));
     found.push(stretch);
-    above = { epoch: Math.max(...stretch.links.map(({ piece }) => piece.epoch)), seq: stretch.from.seq };
+    above = { epoch: Math.max(...stretch.links.map(({ piece }) => piece.epoch)), seq: stretch.from.seq, uncertain: stretch.uncertain };
     // What is left ends before the gap. What reaches over it and does not join is of a history that did not happen.
     candidates = candidates.filter((piece) => piece.last <= above!.seq && !stretch.links.some((link) => link.piece === piece));
   }
