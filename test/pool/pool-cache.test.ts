@@ -50,7 +50,8 @@ async function connect(name: string, ...words: string[]): Promise<string> {
 
 /** SIGKILL of the engine in a member's container; whoever runs this is not meant, though it names it too. */
 async function killEngine(host: PoolHost, member: string): Promise<void> {
-  const first = 'first=$(tr "\\0" "\\n" <$p/cmdline 2>/dev/null | head -n 1)';
+  // An engine writes its address behind its name, in one word.
+  const first = 'line=$(tr "\\0" " " <$p/cmdline 2>/dev/null); first=${line%% *}';
   const script = `for p in /proc/[0-9]*; do ${first}; [ "\${first##*/}" = valkey-server ] && kill -9 "\${p#/proc/}" && echo killed; done; true`;
   expect(await host.run('docker', ['exec', member, 'sh', '-c', script])).toContain('killed');
 }
