@@ -1,15 +1,18 @@
 import type { Cluster } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { memberImage } from '#test/xcache-lab.ts';
 import { eventually } from '#test/xdb-lab.ts';
 import { type ClusterLab, heal, masterWithKey, startClusterLab, startLoad } from './xcache-cluster-lab.ts';
 
 let cluster: ClusterLab;
 let client: Cluster;
-const began = performance.now();
+let began = 0;
 /** Of each shard that serves: its master's group. */
 const groups = async () => [...(await cluster.statuses()).values()].filter(({ role }) => role === 'master').map(({ group }) => group);
 
 beforeAll(async () => {
+  await memberImage();
+  began = performance.now();
   cluster = await startClusterLab({ persistence: 'aof' });
   client = await cluster.client();
 });
@@ -18,7 +21,7 @@ afterAll(() => cluster?.lab.stop());
 describe('a cluster of three masters and their replicas', () => {
   it('is made by its sidecars: every slot has a master, and no group has two', async () => {
     await cluster.whole(3, 30_000);
-    console.log(`made, whole ${Math.round(performance.now() - began)} ms after the image was there or not`);
+    console.log(`made and whole ${Math.round(performance.now() - began)} ms after its containers were asked for`);
     expect(new Set(await groups()).size).toBe(3);
     const record = await cluster.record();
     expect(Object.values(record?.slots ?? {}).reduce((sum, count) => sum + count, 0)).toBe(16_384);
