@@ -131,7 +131,8 @@ describe('what the interface names', () => {
       'join-token status doctor nodes events version upgrade stop backup recover token:create token:list token:revoke node:drain node:undrain node:remove node:label',
     lb: 'create add_container remove_container add_service remove_service list status peers logs destroy listener:add listener:remove rule:add rule:list rule:remove cert:add cert:list cert:remove set',
     db: 'create list status topology url events logs connect destroy switchover failover restart reinit resize pause resume cutover backup:create backup:list backup:verify backup:delete backup:set backup:kept restore replica:add replica:remove upgrade user:add user:list user:rotate user:drop database:add database:list database:drop param:list param:set undestroy',
-    cache: 'create list status topology url switchover failover restart scale set events logs connect pause resume destroy undestroy param:list param:set user:add user:list user:rotate user:drop slow-log big-keys hot-keys backup:create backup:list backup:verify backup:delete backup:set restore upgrade',
+    cache:
+      'create list status topology url switchover failover restart scale set events logs connect pause resume destroy undestroy param:list param:set user:add user:list user:rotate user:drop slow-log big-keys hot-keys backup:create backup:list backup:verify backup:delete backup:set restore upgrade',
     fs: 'create list status url ls put get mkdir rm cat stat decommission balance failover events destroy',
   };
   it.each(Object.entries(NAMED))('%s has each of its verbs once', (kind, verbs) => {
@@ -151,7 +152,6 @@ describe('what the interface names', () => {
     'backup create',
     'backup restore /tmp/x',
     'recover',
-    'db upgrade shop',
     'cache upgrade c',
     'fs create -d hdfs --datanodes 3 --yarn --hbase data',
     'fs put data:/a b',

@@ -148,6 +148,25 @@ describe('databases', () => {
     expect(asked.filter((each) => each.method !== 'GET')).toEqual([{ method, url, body, token: 'Bearer tok' }]);
   });
 
+  it('db upgrade says what is done, and waits for it', async () => {
+    const { env, asked } = await apiOf({
+      'POST /v1/dbs/adb/upgrade': {
+        status: 202,
+        body: { name: 'adb', imageId: 'sha256:1', changed: true, sentence: 'members are to run xcaas/xdb:2' },
+      },
+      'GET /v1/dbs/adb': [
+        { body: dbView() },
+        { body: dbView({ members: [{ ...dbMember('adb-2', 'slave', 'host-b'), changing: true }] }) },
+        { body: dbView() },
+      ],
+    });
+    expect(await cli('db upgrade adb --image xcaas/xdb:2', { env })).toMatchObject({
+      exit: 0,
+      stderr: 'members are to run xcaas/xdb:2\nadb: adb-2 has yet to be changed; all is well\n',
+    });
+    expect(asked.find(({ method }) => method === 'POST')?.body).toEqual({ image: 'xcaas/xdb:2' });
+  });
+
   it('a change is waited for until every member has it', async () => {
     const { env } = await apiOf({
       'POST /v1/dbs/adb/resize': { body: {} },

@@ -8,6 +8,7 @@ import { reinitMember, resizeDb, restartDb } from '#xdb/operations/maintain.ts';
 import { cancelMove, orderFailover, orderSwitchover, readMove } from '#xdb/operations/move.ts';
 import { recoverDb, viewRecovery } from '#xdb/operations/recover.ts';
 import { addReplica, removeReplica } from '#xdb/operations/replicas.ts';
+import { upgradeDb } from '#xdb/operations/upgrade.ts';
 
 const Name = z.object({ name: z.string() });
 const Member = z.object({ name: z.string(), member: z.string() });
@@ -97,6 +98,15 @@ export async function dbChangeRoutes(root: FastifyInstance, deps: ApiDeps): Prom
     async (request, reply) => {
       reply.code(202);
       return reinitMember(deps.db, request.params.name, request.params.member);
+    },
+  );
+  const UpgradeBody = z.object({ image: z.string().min(1).max(300).optional() });
+  app.post(
+    '/v1/dbs/:name/upgrade',
+    { schema: { tags, summary: 'Another image for every member, one after another', params: Name, body: UpgradeBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return upgradeDb(deps.db, request.params.name, request.body.image);
     },
   );
   const ResizeBody = z.object({ cpus: z.number().min(0).max(1024).optional(), memoryBytes: bytes.optional(), diskBytes: bytes.optional() });

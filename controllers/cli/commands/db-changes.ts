@@ -149,6 +149,20 @@ export const dbChangeCommands: readonly Command[] = [
       await showWhenSettled(context, name, { before });
     },
   },
+  {
+    path: ['db', 'upgrade'],
+    summary: 'another image for every member, one after another; writes are held for a switchover only',
+    args: ['<name>'],
+    options: [{ flags: '--image <image>', about: 'its name or id; the one it was made with, as that name means it now, if not given' }],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const before = await viewDb(context, name);
+      const done = Sentence.parse(await context.api.post(dbPath(name, '/upgrade'), { image: textOption(input, 'image') }));
+      context.out.note(done.sentence);
+      await showWhenSettled(context, name, { before });
+    },
+  },
   ...pauseCommands(DB, (context, name) => showWhenSettled(context, name)),
   parameterListCommand(DB),
   {
