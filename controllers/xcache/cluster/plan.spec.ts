@@ -36,7 +36,7 @@ function world(change: (seen: SeenMember[]) => SeenMember[] = (seen) => seen, mo
     nodes: MEMBERS.map((other) => line(other.id, { myself: other.id === id })),
   }));
   return {
-    ...{ members: MEMBERS, shards: 3, seen: change(seen), born: true, moving: false, paused: false },
+    ...{ members: MEMBERS, shards: 3, replicas: 1, seen: change(seen), born: true, moving: false, paused: false, awayForLong: false },
     known: Object.fromEntries(MEMBERS.map(({ id }) => [id, `n-${id}`])),
     ...more,
   };

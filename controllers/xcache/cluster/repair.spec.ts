@@ -22,7 +22,7 @@ function world(change: Change = () => undefined, more: Partial<ClusterWorld> & {
     ...change(id, by),
   });
   return {
-    ...{ members: MEMBERS, shards: 3, born: true, moving: false, paused: false },
+    ...{ members: MEMBERS, shards: 3, replicas: 1, born: true, moving: false, paused: false, awayForLong: false },
     known: Object.fromEntries(MEMBERS.map(({ id }) => [id, `n-${id}`])),
     seen: MEMBERS.filter(({ id }) => !gone.includes(id)).map(({ id }) => ({
       ...{ id, address: `10.0.0.${id.charCodeAt(0)}`, port: 6379, ok: true },
@@ -70,7 +70,12 @@ describe('a master that is lost for good', () => {
     expect(steps.map((step) => (step.do === 'forget' ? step.node : step.do))).toEqual(Array(5).fill('n-a'));
     const forgotten = { ...lost, seen: lost.seen.map((one) => ({ ...one, nodes: one.nodes.filter(({ id }) => id !== 'n-a') })) };
     expect(planCluster(forgotten)).toMatchObject([{ do: 'give', at: 'g', lost: true, slots: SHARES.get('a') }]);
+    // The controller has added it beside those that it gave up.
+    const beside = { ...lost, awayForLong: true, members: [...MEMBERS, { id: 'g', shard: 0, group: 'g0' }] };
+    expect(planCluster(beside).filter((step) => step.do === 'forget' && step.node === 'n-a')).toHaveLength(5);
     // Not while anybody is only away.
+    expect(planCluster({ ...beside, replicas: 2 }).some((step) => step.do === 'forget')).toBe(false);
+    expect(planCluster({ ...beside, awayForLong: false }).some((step) => step.do === 'forget')).toBe(false);
     expect(planCluster({ ...lost, members: MEMBERS }).some((step) => step.do === 'forget' && step.node === 'n-a')).toBe(false);
   });
 });

@@ -2,6 +2,7 @@ import { common, countOf, evenShares } from './slots.ts';
 import {
   type ClusterStep,
   type ClusterWorld,
+  givenUp,
   masterOf,
   mastersOf,
   memberOfNode,
@@ -18,10 +19,10 @@ import {
 
 /**
  * Slots of a node that is no member's any more: its host was lost for good, or its volume. Who has its data leads without a vote, since those who would have to vote may be lost
- * as well; where nobody has, its slots begin anew, empty. Only when all members answer: nobody who is merely away loses anything by it.
+ * as well; where nobody has, its slots begin anew, empty. Only when all members answer that are not given up: nobody who is merely away loses anything by it.
  */
 export function reclaim(world: ClusterWorld): ClusterStep[] {
-  if (!world.born || missingMembers(world).length > 0) return [];
+  if (!world.born || missingMembers(world).some((member) => !givenUp(world, member))) return [];
   const orphans = orphansOf(world);
   const heir = orphans.flatMap(({ heirs }) => heirs)[0];
   if (heir !== undefined)

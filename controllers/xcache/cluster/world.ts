@@ -23,6 +23,8 @@ export interface ClusterWorld {
   /** Of the specification; those of a shard in the order of their making. Shards from `shards` on are to be emptied. */
   members: readonly ClusterMember[];
   shards: number;
+  /** Of each master. */
+  replicas: number;
   seen: readonly SeenMember[];
   /** Slots were given out once: they are never given out anew, whatever is there. */
   born: boolean;
@@ -32,6 +34,8 @@ export interface ClusterWorld {
   moving: boolean;
   /** Nothing is moved that serves where it is. */
   paused: boolean;
+  /** The same members have been away for as long as is waited for a host. */
+  awayForLong: boolean;
 }
 
 export type ClusterStep = { reason: string } & (
@@ -56,6 +60,20 @@ export function memberOfNode(world: ClusterWorld, node: string): SeenMember | un
 }
 
 export const missingMembers = ({ members, seen }: ClusterWorld) => members.filter(({ id }) => !seen.some((one) => one.id === id));
+
+/**
+ * Members that do not answer and are not waited for any more: they have been away for long, their shard was given a member more than it is to have, and none of those who answer
+ * has anything of its data. Whoever decides what exists does so only for members that are lost for good.
+ */
+export function givenUp(world: ClusterWorld, { shard }: ClusterMember): boolean {
+  const here = world.members.filter((member) => member.shard === shard);
+  const answering = world.seen.filter(({ id }) => here.some((member) => member.id === id));
+  if (!world.awayForLong || here.length <= 1 + world.replicas || answering.length === 0) return false;
+  return answering.every((member) => {
+    const own = ownLine(member);
+    return own !== undefined && own.slots.length === 0 && (own.master === undefined || !hasSlots(world, own.master));
+  });
+}
 
 /** Slots of a node as anybody sees it. */
 function hasSlots({ seen }: ClusterWorld, node: string): boolean {

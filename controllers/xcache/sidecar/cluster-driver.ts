@@ -1,5 +1,6 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import { createLoop, type Loop } from '#core/loop.ts';
+import { createAgeOf } from '#member/age-of.ts';
 import { mayLead, planCluster } from '#xcache/cluster/plan.ts';
 import { reportOf } from '#xcache/cluster/report.ts';
 import { countOf } from '#xcache/cluster/slots.ts';
@@ -41,6 +42,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
   const peers = createClusterPeers(connect);
   const write = createClusterWriter(common);
   const asked = new Map<string, number>();
+  const awayAge = createAgeOf();
   let born = false;
   let lost: ClusterRecord['lost'];
   let last: ReturnType<ClusterDriver['last']>;
@@ -80,9 +82,10 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
   }
 
   function worldOf(view: RecordsView, { seen, moving }: ClusterLook): ClusterWorld {
-    const { members, shards } = view.spec.value;
+    const { members, shards, replicas, replaceAfterSeconds } = view.spec.value;
     const ids = new Set(members.map(({ id }) => id));
     const here = seen.filter(({ id }) => ids.has(id));
+    const away = members.filter(({ id }) => !here.some((one) => one.id === id)).map(({ id }) => id);
     const before = Object.entries(view.cluster?.value.nodes ?? {}).filter(([id]) => ids.has(id));
     const now = here.flatMap((one): [string, string][] => {
       const node = ownLine(one)?.id;
@@ -91,9 +94,10 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
     born ||= view.cluster?.value.born === true;
     return {
       members: members.map(({ id, shard }) => ({ id, shard, group: view.statuses[id]?.group ?? id })),
-      ...{ shards, seen: here, born, known: Object.fromEntries([...before, ...now]) },
+      ...{ shards, replicas, seen: here, born, known: Object.fromEntries([...before, ...now]) },
       moving: moving || mover.busy(),
       paused: view.protocol.paused,
+      awayForLong: awayAge(away.length === 0 ? undefined : away.join()) >= replaceAfterSeconds * 1000,
     };
   }
 
