@@ -6,17 +6,64 @@ import type { AgentClient } from '#pool/agent-client.ts';
 import type { Host } from '#pool/host.ts';
 import type { Placement } from '#pool/placement-record.ts';
 import type { MemberToPlace } from '#pool/placement-request.ts';
-import { reservePlacements } from '#pool/placements.ts';
+import { markLost, reservePlacements, resizePlacement } from '#pool/placements.ts';
 import { hashOf } from '#pool/service-credentials.ts';
 import type { ServiceStep } from '#pool/service-plan.ts';
 import type { HandedRecord } from '#pool/service-schema.ts';
+import { memberToPlace, type PlacedSpec } from '#pool/service-spec.ts';
 import type { SeenService } from '#pool/service-world.ts';
 
 /** Parts of steps that the controllers of all services with data do alike. */
 
+export interface ActingDeps extends HandDeps {
+  /** @throws AppError `fenced` when this replica leads no longer */
+  expectLead(): void;
+}
+
+/**
+ * Does a step that only has to do with places. @returns false for another one
+ *
+ * @throws AppError `no_host` when a member fits nowhere; `fenced`
+ */
+export async function executePlaces(
+  deps: Pick<ActingDeps, 'expectLead'> & PlaceDeps,
+  kind: Placement['kind'],
+  spec: PlacedSpec,
+  step: { do: string },
+): Promise<boolean> {
+  // Agents refuse a leader of yesterday by its fence; records cannot, and what it saw before it was frozen is no longer so.
+  deps.expectLead();
+  const known = step as ServiceStep;
+  switch (known.do) {
+    case 'place':
+      await placeInTiers(
+        deps,
+        kind,
+        known,
+        known.members.map((id) => memberToPlace(spec, id)),
+      );
+      return true;
+    case 'lost':
+      await markLost(deps.store.consul, known.member, known.since);
+      return true;
+    case 'reserve': {
+      const { member, cpus, memoryBytes, diskBytes } = known;
+      await resizePlacement(deps.store.consul, member, { cpus, memoryBytes, diskBytes });
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+interface PlaceDeps {
+  store: { consul: ConsulClient };
+  now(): Date;
+}
+
 /** Tries one set of hosts after the other. @throws AppError `no_host` of the last of them */
-export async function placeInTiers(
-  { store, now }: { store: { consul: ConsulClient }; now(): Date },
+async function placeInTiers(
+  { store, now }: PlaceDeps,
   kind: Placement['kind'],
   { tiers }: Pick<ServiceStep & { do: 'place' }, 'tiers'>,
   members: readonly MemberToPlace[],

@@ -1,9 +1,8 @@
 import { AppError } from '#core/errors.ts';
 import { revokeMemberToken } from '#ground/acl.ts';
-import { markLost, releasePlacement, resizePlacement } from '#pool/placements.ts';
-import { forgetHanded, type HandDeps, handMember, hostNamed, placeInTiers } from '#pool/service-execute.ts';
+import { releasePlacement } from '#pool/placements.ts';
+import { type ActingDeps, executePlaces, forgetHanded, handMember, hostNamed } from '#pool/service-execute.ts';
 import type { ServiceStep } from '#pool/service-plan.ts';
-import { memberToPlace } from '#pool/service-spec.ts';
 import { ensurePair, namesOf } from '#pool/service-tls.ts';
 import { type ObserveDeps, secretFiles } from '#xcache/observe.ts';
 import { STOP_SECONDS } from '#xcache/plan/member-spec.ts';
@@ -14,10 +13,7 @@ import type { CacheSpec, MoveOrder } from '#xcache/schema.ts';
 import { withMember, withoutMember } from '#xcache/spec.ts';
 import { cacheKeys } from '#xcache/store.ts';
 
-export interface ExecuteDeps extends ObserveDeps, Pick<HandDeps, 'ensureImage'> {
-  /** @throws AppError `fenced` when this replica leads no longer */
-  expectLead(): void;
-}
+export interface ExecuteDeps extends ObserveDeps, Pick<ActingDeps, 'ensureImage' | 'expectLead'> {}
 
 type World = Omit<Observed, 'refused'>;
 
@@ -25,23 +21,8 @@ type World = Omit<Observed, 'refused'>;
 export async function execute(deps: ExecuteDeps, spec: CacheSpec, observed: World, step: ServiceStep): Promise<void> {
   const { consul } = deps.store;
   const { name } = spec;
-  // Agents refuse a leader of yesterday by its fence; records cannot, and what it saw before it was frozen is no longer so.
-  deps.expectLead();
+  if (await executePlaces(deps, 'cache', spec, step)) return;
   switch (step.do) {
-    case 'place':
-      return placeInTiers(
-        deps,
-        'cache',
-        step,
-        step.members.map((id) => memberToPlace(spec, id)),
-      );
-    case 'lost':
-      return markLost(consul, step.member, step.since);
-    case 'reserve': {
-      const { member, cpus, memoryBytes, diskBytes } = step;
-      await resizePlacement(consul, member, { cpus, memoryBytes, diskBytes });
-      return;
-    }
     case 'ensure':
       if (step.replaces) await expectNotLeading(deps, spec, step.member);
       return ensureMember(deps, spec, observed, step);
@@ -51,7 +32,7 @@ export async function execute(deps: ExecuteDeps, spec: CacheSpec, observed: Worl
       await deps.store.change(name, (present) => (present.lastMember > spec.lastMember ? present : withMember(present, step.shard).spec));
       return;
     case 'drop':
-      await expectNotLeading(deps, spec, step.member);
+      await expectNotLeading(deps, spec, step.member, true);
       await deps.store.change(name, (present) => withoutMember(present, step.member));
       return;
     case 'adopt':
@@ -86,8 +67,10 @@ async function ensureMember(deps: ExecuteDeps, spec: CacheSpec, observed: World,
   });
 }
 
-/** Read again at the last moment: the record may have changed since the plan was made. In a cluster the engine hands over by itself. */
-async function expectNotLeading({ store }: ExecuteDeps, spec: CacheSpec, member: string): Promise<void> {
+/** Read again at the last moment: the record may have changed since the plan was made. A master of a cluster hands over by itself when it ends; it is not dropped. */
+async function expectNotLeading({ store }: ExecuteDeps, spec: CacheSpec, member: string, isDropped = false): Promise<void> {
+  const cluster = isDropped ? await store.clusters.get(cacheKeys(spec.name).cluster, { consistent: true }) : undefined;
+  if ((cluster?.value.slots[member] ?? 0) > 0) throw new AppError('cas_lost', `${member} serves slots`, { hint: 'it is looked at again' });
   if (spec.mode === 'cluster' || spec.members.length <= 1) return;
   const lead = await store.leads.get(cacheKeys(spec.name).lead, { consistent: true });
   if (lead?.value.master.id === member || lead?.value.target?.id === member)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ServiceStep } from '#pool/service-plan.ts';
+import { sayStep } from '#test/say-step.ts';
 import { acache, ago, bare, gib, host, lead, lose, NOW, report, said, seat, settled, withRunning } from '#test/xcache-world.ts';
 import { memberSpec } from './plan/member-spec.ts';
 import type { Observed } from './plan/world.ts';
@@ -7,25 +7,7 @@ import { plan } from './plan.ts';
 import type { CacheSpec, ClusterRecord } from './schema.ts';
 import { withMember, withoutMember } from './spec.ts';
 
-function say(step: ServiceStep): string {
-  switch (step.do) {
-    case 'place':
-      return `place ${step.members.join(' ')}`;
-    case 'grow':
-      return `grow ${step.shard}`;
-    case 'forget':
-      return step.do;
-    case 'switchover':
-      return `switchover ${step.target}`;
-    case 'ensure':
-      return `${step.replaces ? 'replace' : 'ensure'} ${step.member}`;
-    case 'remove':
-      return `${step.forGood ? 'purge' : 'stop'} ${step.member}`;
-    default:
-      return `${step.do} ${step.member}`;
-  }
-}
-const steps = (spec: CacheSpec, observed: Observed) => plan(spec, observed, NOW).map(say);
+const steps = (spec: CacheSpec, observed: Observed) => plan(spec, observed, NOW).map(sayStep);
 
 describe('making', () => {
   it('places the members together, then makes them, and then has nothing to do', () => {

@@ -3,7 +3,7 @@ import { createRecords, type Records, type Stored } from '#core/consul/records.t
 import { AppError } from '#core/errors.ts';
 import { findSpec, serviceNames } from '#pool/service-records.ts';
 import { BirthRecord, HandedRecord, SealedRecord, TlsRecord } from '#pool/service-schema.ts';
-import { CacheMemberStatus, CacheSpec, CacheStatus, LeadRecord, MoveOrder } from '#xcache/schema.ts';
+import { CacheMemberStatus, CacheSpec, CacheStatus, ClusterRecord, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 
 export const CACHE_PREFIX = 'xcaas/cache/';
 
@@ -48,6 +48,7 @@ export interface CacheStore {
   specs: Records<CacheSpec>;
   statuses: Records<CacheStatus>;
   leads: Records<LeadRecord>;
+  clusters: Records<ClusterRecord>;
   members: Records<CacheMemberStatus>;
   births: Records<BirthRecord>;
   moves: Records<MoveOrder>;
@@ -68,6 +69,7 @@ export function createCacheStore(consul: ConsulClient): CacheStore {
     specs,
     statuses: createRecords(consul, CacheStatus),
     leads: createRecords(consul, LeadRecord),
+    clusters: createRecords(consul, ClusterRecord),
     members: createRecords(consul, CacheMemberStatus),
     births: createRecords(consul, BirthRecord),
     moves: createRecords(consul, MoveOrder),

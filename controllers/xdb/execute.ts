@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { AppError } from '#core/errors.ts';
 import { revokeMemberToken } from '#ground/acl.ts';
-import { markLost, releasePlacement, resizePlacement } from '#pool/placements.ts';
-import { forgetHanded, type HandDeps, handMember, hostNamed, placeInTiers } from '#pool/service-execute.ts';
-import { memberToPlace } from '#pool/service-spec.ts';
+import { releasePlacement } from '#pool/placements.ts';
+import { type ActingDeps, executePlaces, forgetHanded, handMember, hostNamed } from '#pool/service-execute.ts';
 import { ensurePair, namesOf } from '#pool/service-tls.ts';
 import { changeCredentials, withReplication } from '#xdb/credentials.ts';
 import { keepBackups } from '#xdb/kept-backups.ts';
@@ -16,10 +15,7 @@ import type { DbSpec, MoveOrder } from '#xdb/schema.ts';
 import { fullMembers, memberIds, withMember, withoutMember } from '#xdb/spec.ts';
 import { dbKeys } from '#xdb/store.ts';
 
-export interface ExecuteDeps extends ObserveDeps, Pick<HandDeps, 'ensureImage'> {
-  /** @throws AppError `fenced` when this replica leads no longer */
-  expectLead(): void;
-}
+export interface ExecuteDeps extends ObserveDeps, Pick<ActingDeps, 'ensureImage' | 'expectLead'> {}
 
 type World = Omit<Observed, 'refused'>;
 
@@ -27,23 +23,8 @@ type World = Omit<Observed, 'refused'>;
 export async function execute(deps: ExecuteDeps, spec: DbSpec, observed: World, step: Step): Promise<void> {
   const { consul } = deps.store;
   const { name } = spec;
-  // Agents refuse a leader of yesterday by its fence; records cannot, and what it saw before it was frozen is no longer so.
-  deps.expectLead();
+  if (await executePlaces(deps, 'db', spec, step)) return;
   switch (step.do) {
-    case 'place':
-      return placeInTiers(
-        deps,
-        'db',
-        step,
-        step.members.map((id) => memberToPlace(spec, id)),
-      );
-    case 'lost':
-      return markLost(consul, step.member, step.since);
-    case 'reserve': {
-      const { member, cpus, memoryBytes, diskBytes } = step;
-      await resizePlacement(consul, member, { cpus, memoryBytes, diskBytes });
-      return;
-    }
     case 'ensure':
       if (step.replaces) await expectNotLeading(deps, spec, step.member);
       return ensureMember(deps, spec, observed, step);

@@ -6,6 +6,7 @@ import { resized } from '#pool/placements.ts';
 import { GRACE_MS } from '#pool/service-destroyed.ts';
 import { memberToPlace } from '#pool/service-spec.ts';
 import { placementOf } from '#pool/service-world.ts';
+import { sayStep } from '#test/say-step.ts';
 import { adb, ago, bare, gib, host, NOW, placement, report, settled, sidecar, sync } from '#test/xdb-world.ts';
 import { memberSpec } from '#xdb/plan/member-spec.ts';
 import type { Observed, Step } from '#xdb/plan/world.ts';
@@ -13,24 +14,7 @@ import { plan } from '#xdb/plan.ts';
 import type { DbSpec, MemberStatus } from '#xdb/schema.ts';
 import { fullMembers, memberIds, withMember, withoutMember } from '#xdb/spec.ts';
 
-function say(step: Step): string {
-  switch (step.do) {
-    case 'place':
-      return `place ${step.members.join(' ')}`;
-    case 'grow':
-    case 'forget':
-      return step.do;
-    case 'switchover':
-      return `switchover ${step.target}`;
-    case 'ensure':
-      return `${step.replaces ? 'replace' : 'ensure'} ${step.member}`;
-    case 'remove':
-      return `${step.forGood ? 'purge' : 'stop'} ${step.member}`;
-    default:
-      return `${step.do} ${step.member}`;
-  }
-}
-const said = (spec: DbSpec, observed: Observed) => plan(spec, observed, NOW).map(say);
+const said = (spec: DbSpec, observed: Observed) => plan(spec, observed, NOW).map(sayStep);
 
 describe('making', () => {
   it('places both members together, then makes them', () => {

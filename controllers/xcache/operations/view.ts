@@ -75,7 +75,7 @@ export function viewOf(records: CacheRecords, hosts: readonly Host[], placements
     engine: spec.engine,
     version: versionOf(records),
     mode: spec.mode,
-    epoch: lead?.epoch ?? 0,
+    epoch: epochOf(records),
     master: masterOf(records),
     endpoint: endpointOf(spec, hosts, placements),
     members,
@@ -105,6 +105,11 @@ function versionOf({ sidecars, lead }: CacheRecords): string {
   );
 }
 
+/** A cluster's is its own, as its members say it. */
+function epochOf({ lead, sidecars }: CacheRecords): number {
+  return lead?.epoch ?? Math.max(0, ...sidecars.map(({ epoch }) => epoch));
+}
+
 /** Who takes writes by the record; a cluster has many. */
 function masterOf({ lead }: CacheRecords): string | null {
   return lead?.state === 'open' ? lead.master.id : null;
@@ -130,9 +135,7 @@ export async function listCaches(deps: CacheDeps) {
   return records.flatMap((each) => {
     if (each === undefined || (each.spec.value.destroyed !== undefined && each.previous?.code === 'not_found')) return [];
     const { mode, engine, shards } = each.spec.value;
-    return [
-      { ...summary(each, hosts, placements, deps.now()), engine, mode, shards, epoch: each.lead?.epoch ?? 0, master: masterOf(each) },
-    ];
+    return [{ ...summary(each, hosts, placements, deps.now()), engine, mode, shards, epoch: epochOf(each), master: masterOf(each) }];
   });
 }
 
