@@ -19,6 +19,8 @@ export interface ClusterLab {
   statuses(): Promise<Map<string, CacheMemberStatus>>;
   /** Other shards than there were: with new members where there are to be more. */
   scale(shards: number): Promise<void>;
+  /** A member is lost for good, and another one takes its place in its shard. @returns its id */
+  replace(id: string): Promise<string>;
   /** Members of shards that are to be no more. */
   remove(...ids: string[]): Promise<void>;
   /** @param commandTimeout milliseconds; a host that died answers nothing, and says nothing either */
@@ -91,6 +93,16 @@ export async function startClusterLab(fields: Partial<NewCache>): Promise<Cluste
         }
       spec = next;
       await lab.respec(next);
+    },
+    async replace(id) {
+      const shard = spec.members.find((one) => one.id === id)?.shard ?? 0;
+      await members.get(id)?.remove();
+      members.delete(id);
+      const next = { id: `${lab.cache}-${spec.lastMember + 1}`, shard };
+      spec = { ...spec, lastMember: spec.lastMember + 1, members: [...spec.members.filter((one) => one.id !== id), next] };
+      await lab.respec(spec);
+      await add(next, lab.spec.members.findIndex((one) => one.id === id) < lab.spec.shards);
+      return next.id;
     },
     async remove(...ids) {
       spec = { ...spec, members: spec.members.filter(({ id }) => !ids.includes(id)) };

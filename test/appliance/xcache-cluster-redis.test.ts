@@ -48,6 +48,23 @@ describe('a cluster of Redis that keeps nothing on disk', () => {
     await cluster.whole(3);
   });
 
+  it('has a master that is lost for good replaced: its replica leads, and the new member gets the data from it', async () => {
+    const { master, key } = await masterWithKey(cluster);
+    await client.set(key, 'kept');
+    await eventually('all members are in step', async () =>
+      [...(await cluster.statuses()).values()].every(({ state }) => state === 'running'),
+    );
+    const fresh = await cluster.replace(master);
+    await cluster.becomes(
+      'the new member is known',
+      ({ nodes, state, slots }) => state === 'whole' && fresh in nodes && !(master in slots),
+    );
+    await cluster.whole(3);
+    expect(await client.get(key)).toBe('kept');
+    const lines = (await cluster.member(fresh).cli('CLUSTER', 'NODES')).split('\n');
+    expect(lines).toHaveLength(6);
+  });
+
   it('grows by a shard while clients write, though the sidecar that moves slots is killed: none of their commands fails', async () => {
     const user = await cluster.client();
     const load = startLoad(user, 'grows', 4);
