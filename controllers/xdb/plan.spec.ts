@@ -112,6 +112,14 @@ describe('a rolling change', () => {
     expect(said(restarted, { ...world, sidecars: second })).toEqual(['switchover adb-2']);
   });
 
+  it('to another image (db upgrade) goes the same way', () => {
+    const upgraded = { ...adb(), imageId: `sha256:${'e'.repeat(64)}` };
+    const world = settled();
+    expect(said(upgraded, world)).toEqual(['replace adb-2']);
+    const half = { ...world, reports: [world.reports[0]!, report(upgraded, world.everything[1]!, world)] };
+    expect(said(upgraded, half)).toEqual(['switchover adb-2']);
+  });
+
   it('of a single member is its restart', () => {
     const single = adb({ role: 'single', memoryBytes: gib(2) });
     const world = settled(adb({ role: 'single' }));
