@@ -41,10 +41,10 @@ export async function restartCache(
 }
 
 /** One member that keeps nothing on disk has nothing when it is back. @throws AppError `conflict` */
-function refuseForgetting(spec: CacheSpec, what: string): void {
+export function refuseForgetting(spec: CacheSpec, what: string, force = 'add --force, or first'): void {
   if (spec.members.length > 1 || spec.persistence !== 'none') return;
   throw new AppError('conflict', `${spec.name} has one member and keeps nothing on disk: ${what} empties it`, {
-    hint: `add --force, or first cache set ${spec.name} persistence=rdb`,
+    hint: `${force} cache set ${spec.name} persistence=rdb`,
   });
 }
 
@@ -78,8 +78,8 @@ export async function scaleCache(deps: CacheDeps, name: string, asked: Scale): P
   const groups = new Set(hosts.filter((host) => host.alive && !host.spec.drained).map((host) => host.spec.group)).size;
   if (next.replicas > present.replicas || next.shards !== present.shards) refuseUnsafe(next, groups);
   await refuseNoRoomFor(deps, present, next);
-  const isResized = (['cpus', 'memoryBytes', 'diskBytes'] as const).some((what) => next[what] !== present[what]);
-  if (isResized && asked.force !== true) refuseForgetting(present, 'another size');
+  const isAnew = next.cpus !== present.cpus || next.memoryBytes !== present.memoryBytes;
+  if (isAnew && asked.force !== true) refuseForgetting(present, 'another size');
   const sentence = `${name} is to have ${words.join(', ')}`;
   return changeCache(deps, name, { reason: 'scale', sentence }, (spec) => withShards(scaled(spec, asked)));
 }

@@ -244,6 +244,14 @@ describe('scaling and settings', () => {
       code('conflict', /a restart empties it/),
     );
     await restartCache(single.deps, 'acache', { member: undefined, force: true });
+    await expect(setParameters(single.deps, 'acache', { databases: '4' })).rejects.toMatchObject({
+      ...{
+        code: 'conflict',
+        message: expect.stringContaining('that databases needs empties it'),
+        hint: 'first cache set acache persistence=rdb',
+      },
+    });
+    await setParameters(single.deps, 'acache', { timeout: '60' });
   });
 
   it('rests for a while', async () => {

@@ -2,6 +2,7 @@ import { AppError } from '#core/errors.ts';
 import type { ParameterRow } from '#pool/parameters.ts';
 import type { CacheDeps } from '#xcache/operations/deps.ts';
 import { changeCache, livingSpec } from '#xcache/operations/living.ts';
+import { refuseForgetting } from '#xcache/operations/maintain.ts';
 import { describeParameters, needRestart, parameter, validateParameters } from '#xcache/parameters.ts';
 
 /** Every setting of the engine that can be changed, with its value. */
@@ -33,6 +34,7 @@ export async function setParameters(
     const merged = Object.fromEntries(Object.entries({ ...spec.parameters, ...wanted }).filter(([key]) => !gone.includes(key)));
     const parameters = validateParameters(merged, spec);
     restarts = needRestart(spec.parameters, parameters);
+    if (restarts.length > 0) refuseForgetting(spec, `the restart that ${restarts.join(', ')} needs`, 'first');
     return { ...spec, parameters, restartSerial: spec.restartSerial + (restarts.length > 0 ? 1 : 0) };
   });
   const how = restarts.length === 0 ? 'in force at once' : `members are restarted one after another for ${restarts.join(', ')}`;
