@@ -42,12 +42,16 @@ async function write(here: XcacheLab, record: CacheBackupRecord): Promise<void> 
 }
 let count = 0;
 /** As the API asks for one. */
-async function backUp(here: XcacheLab, store = 'volume'): Promise<CacheBackupRecord> {
+async function ask(here: XcacheLab, store = 'volume'): Promise<string> {
   count += 1;
   const id = `20260101-0000${String(count).padStart(2, '0')}-${randomBytes(2).toString('hex')}`;
   await write(here, {
     ...{ v: 1, id, cache: here.cache, kind: 'full', by: 'user', state: 'asked', created: new Date().toISOString(), bytes: 0, store },
   });
+  return id;
+}
+async function backUp(here: XcacheLab, store?: string): Promise<CacheBackupRecord> {
+  const id = await ask(here, store);
   await eventually('the backup is made', async () => ['done', 'failed'].includes((await recordOf(here, id))?.state ?? ''));
   return CacheBackupRecord.parse(await recordOf(here, id));
 }
@@ -112,9 +116,31 @@ describe('backups of a cache', () => {
     await backUp(here);
     await eventually('the oldest is gone', async () => (await recordOf(here, made.id)) === undefined);
     // Changed by one bit: found out by whoever verifies.
-    const path = (await here.exec(two!.container, 'sh', '-c', `ls /var/lib/xcache-backup/acache/*/full/${second.id}/data`)).stdout.trim();
-    await here.exec(two!.container, 'sh', '-c', `printf x | dd of=${path} bs=1 seek=900 conv=notrunc`);
+    const keeper = second.member === 'acache-1' ? one! : two!;
+    const path = (await here.exec(keeper.container, 'sh', '-c', `ls /var/lib/xcache-backup/acache/*/full/${second.id}/data`)).stdout.trim();
+    const struck = await here.exec(keeper.container, 'sh', '-c', `printf 'changed!' | dd of=${path} bs=1 seek=900 conv=notrunc`);
+    expect(struck.code).toBe(0);
     expect(await verify(here, second)).toMatchObject({ state: 'done', ok: false, sentence: expect.stringContaining('damaged') });
+    client.disconnect();
+  });
+
+  it('that breaks off with its engine leaves nothing, says so, and the next one is made', async () => {
+    const here = await lab({});
+    const [one, two] = await members(here);
+    const client = await one!.client();
+    for (let index = 0; index < 40; index += 1) await client.set(`large:${index}`, randomBytes(2 ** 20));
+    // Slow enough to be met in the middle of it.
+    await docker('update', '--cpus', '0.3', two!.container);
+    const id = await ask(here);
+    await eventually('some of it is stored', async () => ((await recordOf(here, id))?.bytes ?? 0) > 0);
+    await two!.signal('engine', 'KILL');
+    await docker('update', '--cpus', '2', two!.container);
+    await eventually('it has failed', async () => (await recordOf(here, id))?.state === 'failed');
+    expect((await recordOf(here, id))?.error).toContain('the snapshot broke off');
+    expect((await here.exec(two!.container, 'find', '/var/lib/xcache-backup', '-name', '*', '-type', 'f')).stdout).toBe('');
+    await whole(here);
+    expect(await backUp(here)).toMatchObject({ state: 'done', member: 'acache-2' });
+    await eventually('it is counted', async () => /^xcaas_cache_backups 1$/m.test(String((await one!.admin('GET', '/metrics')).body)));
     client.disconnect();
   });
 

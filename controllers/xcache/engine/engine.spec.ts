@@ -92,6 +92,11 @@ describe('the files of an engine', () => {
     expect(acl.split('\n').filter((line) => line.startsWith('user app on #'))).toHaveLength(1);
   });
 
+  it('let nothing that a copy brought be removed from disk but where nothing is kept', () => {
+    expect(files({}, 'rp', { persistence: 'none' }).config).toContain('rdb-del-sync-files "yes"');
+    for (const persistence of ['rdb', 'aof'] as const) expect(files({}, 'rp', { persistence }).config).toContain('rdb-del-sync-files "no"');
+  });
+
   it('cannot be broken out of', () => {
     expect(() => files({}, 'a"\nappendonly no')).toThrow('may not');
     expect(() => files({ 'app on nopass': ['x'] })).toThrow('cannot be the name');

@@ -51,8 +51,6 @@ export function engineFiles(options: EngineFilesOptions): EngineFiles {
     ['repl-timeout', 10],
     ['repl-diskless-sync', 'yes'],
     ['repl-diskless-sync-delay', 0],
-    // Only where nothing is to be on disk: what a copy left there would come back, however old, with the next start.
-    ['rdb-del-sync-files', 'yes'],
     ['replica-announce-port', port],
     // What moves slots speaks as this account too, and brings keys and values with it.
     ['masteruser', spec.mode === 'cluster' ? AGENT_USER : REPLICATION_USER],
@@ -100,6 +98,8 @@ export function liveSettings({
       `replica ${replica} ${Math.floor(replica / 2)} 60 pubsub ${subscriber} ${Math.floor(subscriber / 2)} 60`,
     ],
     ['masterauth', spec.mode === 'cluster' ? credentials.agent : credentials.replication],
+    // What a copy leaves on disk would come back, however old, where nothing is to be kept. Where something is, that file may be all that there is until the append-only file is whole.
+    ['rdb-del-sync-files', spec.persistence === 'none' ? 'yes' : 'no'],
     ['replica-announce-ip', address],
     ...(spec.mode === 'cluster' ? clusterLiveSettings(address) : []),
     ...engineSettings(spec, 'live'),
