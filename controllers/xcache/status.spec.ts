@@ -41,6 +41,21 @@ describe('a status', () => {
     const alone = { ...settled(), previous: undefined, lead: lead('acache-1', []) };
     expect(of(young, alone)).toMatch(/^PENDING: acache-1 takes writes; no replica is in sync/);
     expect(of(acache(), alone)).toMatch(/^DEGRADED/);
+    const cluster = acache({ mode: 'cluster' });
+    const healing = {
+      v: 1 as const,
+      born: true,
+      nodes: {},
+      holder: 'acache-1',
+      state: 'healing' as const,
+      sentence: 'acache-4 is introduced',
+      slots: {},
+      emptied: [],
+    };
+    const sidecars = cluster.members.map(({ id }, index) => said(id, index < 3 ? 'master' : 'replica'));
+    const joining = { ...settled(cluster), previous: undefined, lead: undefined, cluster: healing, sidecars };
+    expect(of({ ...cluster, created: ago(5) }, joining)).toMatch(/^PENDING: .*acache-4 is introduced/);
+    expect(of(cluster, joining)).toMatch(/^DEGRADED: .*acache-4 is introduced/);
     const refused = bare({ refused: { code: 'no_host', message: 'no host for acache-1' } });
     expect(statusOf(young, refused, NOW)).toMatchObject({ status: 'FAILED', code: 'no_host' });
     expect(of(young, bare({ refused: { code: 'timeout', message: 'n1 does not answer' } }))).toBe('PENDING: n1 does not answer');

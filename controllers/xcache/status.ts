@@ -61,7 +61,9 @@ function verdictOf(spec: CacheSpec, observed: Observed, now: Date): Verdict {
   return { ...verdict, status: 'PAUSED', sentence: `${rests}; ${verdict.sentence}`, next: [`cache resume ${spec.name}`] };
 }
 
+/** What passes while it is being made. */
 function isIncomplete(spec: CacheSpec, observed: Observed): boolean {
+  if (observed.cluster !== undefined && observed.cluster.state !== 'whole') return true;
   return shardsOf(spec, observed).some(({ insync }) => insync.length < spec.replicas);
 }
 

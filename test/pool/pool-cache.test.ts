@@ -249,7 +249,7 @@ describe('maintenance', { timeout: 300_000 }, () => {
     await pool.json(['cache', 'restart', 'acache'], { timeoutMs: 180_000 });
     const report = await writer.stop();
     tell('all members restarted', report);
-    expect({ failed: report.failed, lost: report.missing }).toEqual({ failed: 0, lost: [] });
+    expect({ failed: report.failed, errors: report.errors, lost: report.missing }).toEqual({ failed: 0, errors: [], lost: [] });
     expect((await status()).status).toBe('READY');
   });
 
