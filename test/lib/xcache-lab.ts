@@ -3,7 +3,6 @@ import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect as connectTo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { Redis, type RedisOptions } from 'ioredis';
 import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { type JsonResponse, requestJson } from '#core/http.ts';
@@ -12,6 +11,7 @@ import { createCa, issuePair, type KeyPair } from '#ground/ca.ts';
 import { memberRules } from '#ground/policies.ts';
 import { BirthRecord } from '#pool/service-schema.ts';
 import { startConsul, type TestConsul } from '#test/consul.ts';
+import { bundleSidecar, sidecarCommand } from '#test/sidecar.ts';
 import { docker } from '#test/xdb-lab.ts';
 import { type CacheCredentials, CacheMemberStatus, type CacheSpec, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 import { type NewCache, newSpec } from '#xcache/spec.ts';
@@ -122,7 +122,7 @@ export async function startXcacheLab(fields: Partial<NewCache> = {}, options: La
     for (const cleanup of cleanups.toReversed()) await cleanup();
   };
   try {
-    const [tag, bundle] = await Promise.all([memberImage(), bundleSidecar(folder)]);
+    const [tag, bundle] = await Promise.all([memberImage(), bundleSidecar('xcache', folder)]);
     const server = await ground();
     const consul = createConsul({ socketPath: server.socketPath, token: server.token });
     cleanups.push(async () => consul.close());
@@ -173,26 +173,6 @@ export async function startXcacheLab(fields: Partial<NewCache> = {}, options: La
     await stop();
     throw error;
   }
-}
-
-async function bundleSidecar(folder: string): Promise<string> {
-  const outfile = join(folder, 'xcache.mjs');
-  await build({
-    entryPoints: [join(ROOT, 'controllers/programs/xcache.ts')],
-    ...{ outfile, bundle: true, platform: 'node', target: 'node20', format: 'esm', legalComments: 'none', logLevel: 'error' },
-    banner: {
-      js: [
-        "import { createRequire as __createRequire } from 'node:module';",
-        "import { dirname as __pathDirname } from 'node:path';",
-        "import { fileURLToPath as __fileURLToPath } from 'node:url';",
-        'const require = __createRequire(import.meta.url);',
-        'const __filename = __fileURLToPath(import.meta.url);',
-        'const __dirname = __pathDirname(__filename);',
-      ].join('\n'),
-    },
-  });
-  await chmod(outfile, 0o644);
-  return outfile;
 }
 
 interface MemberParts {
@@ -255,7 +235,7 @@ async function startMember({
     ...['--volume', `${join(folder, 'secrets')}:/run/secrets:ro`, '--volume', `${join(folder, 'data')}:/var/lib/xcache`],
     ...['--volume', `${join(folder, 'backup')}:/var/lib/xcache-backup`],
     ...['--volume', `${bundle}:/usr/share/xcache/xcache.mjs:ro`],
-    ...[tag, '/usr/local/bin/node', '--enable-source-maps', '/usr/share/xcache/xcache.mjs'],
+    ...[tag, ...(await sidecarCommand('xcache'))],
   );
   return memberOf({ id, container, folder, spec, credentials, line });
 }

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { type JsonResponse, requestJson } from '#core/http.ts';
@@ -12,10 +11,10 @@ import { createCa, issuePair, type KeyPair } from '#ground/ca.ts';
 import { memberRules } from '#ground/policies.ts';
 import { BirthRecord } from '#pool/service-schema.ts';
 import { startConsul, type TestConsul } from '#test/consul.ts';
+import { bundleSidecar, sidecarCommand } from '#test/sidecar.ts';
 import { xdbStage } from '#test/xdb-image.ts';
 import { type Credentials, DbSpec, MemberStatus, SyncRecord } from '#xdb/schema.ts';
 import { dbKeys } from '#xdb/store.ts';
-import { bundleOptions } from '../../build.mjs';
 
 /**
  * Members of one database on one engine: the image with its supervisor, real MariaDB, real HAProxy, a real Consul with tokens of few rights. The sidecar is bundled from the
@@ -65,7 +64,6 @@ export interface XdbMember {
   remove(): Promise<void>;
 }
 
-const ROOT = join(import.meta.dirname, '../..');
 /** Of the image: whom the files of a member belong to. */
 const USER = 7481;
 
@@ -98,7 +96,7 @@ export async function startXdbLab(options: LabOptions = {}): Promise<XdbLab> {
     for (const cleanup of cleanups.toReversed()) await cleanup();
   };
   try {
-    const [image, bundle] = await Promise.all([xdbStage('member'), bundleSidecar(folder)]);
+    const [image, bundle] = await Promise.all([xdbStage('member'), bundleSidecar('xdb', folder)]);
     if (beside === undefined) {
       await docker('network', 'create', '--label', 'xcaas.test=xdb', network);
       cleanups.push(() => run('docker', ['network', 'rm', '--force', network]));
@@ -162,22 +160,6 @@ export async function startXdbLab(options: LabOptions = {}): Promise<XdbLab> {
   }
 }
 
-async function bundleSidecar(folder: string): Promise<string> {
-  // As in its image.
-  await build({ ...bundleOptions('xdb'), outdir: folder });
-  const outfile = join(folder, 'xdb.mjs');
-  await chmod(outfile, 0o644);
-  return outfile;
-}
-
-/** As the whole image starts it: what it may use of memory is part of it. */
-async function sidecarCommand(): Promise<string[]> {
-  const dockerfile = await readFile(join(ROOT, 'images/xdb/Dockerfile'), 'utf8');
-  const last = dockerfile.match(/^CMD (\[.*\])$/gm)?.at(-1);
-  if (last === undefined) throw new Error('images/xdb/Dockerfile has no CMD');
-  return JSON.parse(last.slice('CMD '.length)) as string[];
-}
-
 interface MemberParts {
   id: string;
   db: string;
@@ -234,7 +216,7 @@ async function startMember(parts: MemberParts): Promise<XdbMember> {
     ...['--volume', `${join(folder, 'secrets')}:/run/secrets:ro`, '--volume', `${join(folder, 'data')}:/var/lib/xdb`],
     ...['--volume', `${join(folder, 'backup')}:/var/lib/xdb-backup`, '--volume', `${bundle}:/usr/share/xdb/xdb.mjs:ro`],
     ...parts.args,
-    ...[image, ...(await sidecarCommand())],
+    ...[image, ...(await sidecarCommand('xdb'))],
   );
   return memberOf({ id, db, container, folder, credentials });
 }
