@@ -1,5 +1,5 @@
 import { Cluster } from 'ioredis';
-import { startXcacheLab, type XcacheLab, type XcacheMember } from '#test/xcache-lab.ts';
+import { type LabOptions, startXcacheLab, type XcacheLab, type XcacheMember } from '#test/xcache-lab.ts';
 import { eventually } from '#test/xdb-lab.ts';
 import { type CacheMemberStatus, type CacheSpec, ClusterRecord } from '#xcache/schema.ts';
 import type { NewCache } from '#xcache/spec.ts';
@@ -31,8 +31,8 @@ export interface ClusterLab {
 
 const GROUPS = ['g1', 'g2', 'g3'];
 
-export async function startClusterLab(fields: Partial<NewCache>): Promise<ClusterLab> {
-  const lab = await startXcacheLab({ mode: 'cluster', ...fields });
+export async function startClusterLab(fields: Partial<NewCache>, options: LabOptions = {}): Promise<ClusterLab> {
+  const lab = await startXcacheLab({ mode: 'cluster', ...fields }, options);
   const members = new Map<string, XcacheMember>();
   const clients: Cluster[] = [];
   let spec: CacheSpec = lab.spec;
@@ -117,7 +117,14 @@ export async function startClusterLab(fields: Partial<NewCache>): Promise<Cluste
       const client = new Cluster(
         hosts.map((host) => ({ host, port: 6379 })),
         // A master that died without a word is asked until its successor is looked for.
-        { slotsRefreshInterval: 1000, redisOptions: { username: spec.user, password: lab.password, commandTimeout } },
+        {
+          slotsRefreshInterval: 1000,
+          redisOptions: {
+            ...{ username: spec.user, password: lab.password, commandTimeout },
+            // The members' names are in their certificates, their addresses are not.
+            ...(spec.tls ? { tls: { ca: lab.ca, checkServerIdentity: () => undefined } } : {}),
+          },
+        },
       );
       client.on('error', () => undefined);
       clients.push(client);

@@ -70,6 +70,8 @@ describe('an engine', () => {
     expect(end({})).toMatchObject({ do: 'succeed', force: false });
     expect(end({ endingMs: 10_000 })).toMatchObject({ do: 'leave' });
     expect(end({ nodes: [MASTER, { ...REPLICA, linkUp: false }] })).toMatchObject({ do: 'leave' });
-    expect(end({ nodes: [{ ...REPLICA, myself: true }] })).toMatchObject({ do: 'leave' });
+    const nodes = [{ ...REPLICA, myself: true }];
+    expect(end({ nodes })).toMatchObject({ do: 'wait', reason: expect.stringContaining('sends clients on') });
+    expect(end({ nodes, endingMs: 2000 })).toMatchObject({ do: 'leave' });
   });
 });

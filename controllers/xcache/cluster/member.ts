@@ -23,7 +23,7 @@ export interface MemberWorld {
 export type MemberStep = { rule: string; reason: string } & (
   | { do: 'wait' | 'start' | 'kill' | 'leave' }
   /** The replica there is asked to lead: `force` when the master cannot take part any more. */
-  | { do: 'succeed'; address: string; port: number; force: boolean }
+  | { do: 'succeed'; address: string; force: boolean }
 );
 
 /** An engine that says nothing for so long is killed: the others have elected another one by then. Milliseconds. */
@@ -35,13 +35,15 @@ const ELECTION_MS = 8000;
 /** Nobody could be asked for so long: everybody was restarted. */
 const UNHEARD_MS = 5000;
 const HANDOVER_MS = 10_000;
+/** Clients that ask the former master are told who it is now, rather than find nobody. Milliseconds since the end was asked for. */
+const LINGER_MS = 2000;
 
 export function decideMember(world: MemberWorld): MemberStep {
   const { me, engine, nodes, endingMs } = world;
   const own = nodes.find((node) => node.myself);
   const leads = own?.role === 'master' && own.slots.length > 0;
   const heirs = leads ? nodes.filter((node) => node.role === 'replica' && node.master === own.id && isWell(node)) : [];
-  if (endingMs !== undefined) return ending(world, heirs);
+  if (endingMs !== undefined) return ending(world, heirs, own?.role === 'replica');
   if (!world.known) return { rule: 'C0', do: 'wait', reason: 'the specification and the credentials are not known yet' };
   if (engine.state === 'unreachable') {
     const patience = leads && heirs.length === 0 ? HUNG_ALONE_MS : HUNG_MS;
@@ -59,13 +61,16 @@ export function decideMember(world: MemberWorld): MemberStep {
 
 const isWell = (node: NodeLine) => !node.failed && node.linkUp;
 
-function ending({ me, engine, endingMs = 0 }: MemberWorld, heirs: readonly NodeLine[]): MemberStep {
+function ending({ me, engine, endingMs = 0 }: MemberWorld, heirs: readonly NodeLine[], isReplica: boolean): MemberStep {
   const [heir] = heirs;
   if (engine.state === 'running' && heir !== undefined && endingMs < HANDOVER_MS) {
-    const { address, port } = heir;
-    return { rule: 'C5', do: 'succeed', address, port, force: false, reason: `${me} is to end, and hands its slots over first` };
+    const { address } = heir;
+    return { rule: 'C5', do: 'succeed', address, force: false, reason: `${me} is to end, and hands its slots over first` };
   }
-  return { rule: 'C5', do: 'leave', reason: `${me} is to end` };
+  const reason = `${me} is to end`;
+  if (engine.state === 'running' && isReplica && endingMs < LINGER_MS)
+    return { rule: 'C5', do: 'wait', reason: `${reason}, and sends clients on first` };
+  return { rule: 'C5', do: 'leave', reason };
 }
 
 /**
@@ -85,9 +90,9 @@ function starting({ me, appendOnly, nodes, others, downMs }: MemberWorld, own: N
     return self?.role === 'replica' && self.master === own.id && other.upMs > downMs + 1000 ? [self] : [];
   })[0];
   if (heir !== undefined) {
-    const { address, port } = heir;
+    const { address } = heir;
     const reason = `the engine of ${me} is gone: its replica at ${address} takes over before it is started again`;
-    return { rule: 'C2', do: 'succeed', address, port, force: true, reason };
+    return { rule: 'C2', do: 'succeed', address, force: true, reason };
   }
   if (others.length === 0 && downMs < UNHEARD_MS)
     return { rule: 'C2', do: 'wait', reason: `${me} was a master, and asks the others whether it was succeeded` };

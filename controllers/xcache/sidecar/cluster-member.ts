@@ -182,7 +182,7 @@ export function startClusterMember(common: Common): ModeLoop {
         return;
       case 'succeed': {
         succeedAt = performance.now();
-        const heir = await common.connect({ host: step.address, port: step.port });
+        const heir = await common.connect({ host: step.address, port: CLUSTER_PORTS.engine });
         try {
           await heir.call('CLUSTER', 'FAILOVER', ...(step.force ? ['FORCE'] : []));
         } finally {
