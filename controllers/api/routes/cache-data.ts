@@ -3,6 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ApiDeps } from '#api/deps.ts';
 import { newService } from '#api/routes/service.ts';
+import { backupRoutes } from '#api/routes/service-backups.ts';
 import { createBackup, deleteBackup, listBackups, readBackup, setBackupPlan, verifyBackup } from '#xcache/operations/backups.ts';
 import { reportBigKeys, reportHotKeys, reportSlowLog } from '#xcache/operations/reports.ts';
 import { restoreCache } from '#xcache/operations/restore.ts';
@@ -11,7 +12,6 @@ import { cacheMode } from '#xcache/schema.ts';
 
 const Name = z.object({ name: z.string() });
 const User = z.object({ name: z.string(), user: z.string() });
-const Backup = z.object({ name: z.string(), id: z.string() });
 
 /** Caches: users, reports, backups, and caches made from them. */
 export async function cacheDataRoutes(root: FastifyInstance, deps: ApiDeps): Promise<void> {
@@ -73,40 +73,15 @@ export async function cacheDataRoutes(root: FastifyInstance, deps: ApiDeps): Pro
     (request) => reportHotKeys(cache(), request.params.name, request.query),
   );
 
-  app.post('/v1/caches/:name/backups', { schema: { tags, summary: 'Make a backup', params: Name } }, async (request, reply) => {
-    reply.code(202);
-    return createBackup(cache(), request.params.name);
+  backupRoutes(root, {
+    ...{ path: '/v1/caches', kind: 'cache', verified: 'Fetch a backup and read all of it' },
+    create: (name) => createBackup(deps.cache, name),
+    list: (name) => listBackups(deps.cache, name),
+    read: (name, id) => readBackup(deps.cache, name, id),
+    delete: (name, id) => deleteBackup(deps.cache, name, id),
+    verify: (name, id) => verifyBackup(deps.cache, name, id),
+    plan: (name, change) => setBackupPlan(deps.cache, name, change),
   });
-  app.get('/v1/caches/:name/backups', { schema: { tags, summary: 'Backups, and the plan of them', params: Name } }, (request) =>
-    listBackups(cache(), request.params.name),
-  );
-  app.get('/v1/caches/:name/backups/:id', { schema: { tags, summary: 'How far a backup has come', params: Backup } }, (request) =>
-    readBackup(cache(), request.params.name, request.params.id),
-  );
-  app.delete('/v1/caches/:name/backups/:id', { schema: { tags, summary: 'Delete a backup', params: Backup } }, async (request, reply) => {
-    reply.code(202);
-    return deleteBackup(cache(), request.params.name, request.params.id);
-  });
-  const VerifyBody = z.object({ backup: z.string().max(100).optional() });
-  app.post(
-    '/v1/caches/:name/verify',
-    { schema: { tags, summary: 'Fetch a backup and read all of it', params: Name, body: VerifyBody } },
-    async (request, reply) => {
-      reply.code(202);
-      return verifyBackup(cache(), request.params.name, request.body.backup);
-    },
-  );
-  const PlanBody = z.object({
-    store: z.string().min(1).max(1000).optional(),
-    schedule: z.string().max(100).optional(),
-    keep: z.number().int().min(1).max(365).optional(),
-    verify: z.string().max(100).optional(),
-  });
-  app.patch(
-    '/v1/caches/:name/backup-plan',
-    { schema: { tags, summary: 'Where backups go, when they are made, how many are kept', params: Name, body: PlanBody } },
-    (request) => setBackupPlan(cache(), request.params.name, request.body),
-  );
   const RestoreBody = z.object({
     ...newService,
     backup: z.string().max(100).optional(),
