@@ -19,7 +19,7 @@ const until = (condition: () => boolean) => waitFor(async () => condition() || u
 describe('createLoop', () => {
   it('passes at once, and again after its interval', async () => {
     let passes = 0;
-    const loop = loopOf(async () => `pass ${++passes}`, 20);
+    const loop = loopOf(async () => `pass ${++passes}`, 300);
     expect(loop.last()).toBeUndefined();
     expect(loop.alive()).toBe(false);
     loop.start();
@@ -97,7 +97,7 @@ describe('createLoop', () => {
       if (passes === 1) throw new Error('first');
       if (passes === 2) throw 'second';
       return 'well';
-    }, 20);
+    }, 300);
     loop.start();
     await until(() => loop.last()?.error !== undefined);
     expect(loop.last()).toMatchObject({ sentence: 'test failed: first', error: { code: 'internal' } });
