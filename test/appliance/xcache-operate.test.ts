@@ -1,4 +1,4 @@
-import { Cluster, Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startXcacheLab, type XcacheLab, type XcacheMember } from '#test/xcache-lab.ts';
 import { eventually } from '#test/xdb-lab.ts';
@@ -113,27 +113,6 @@ describe('a cache with TLS', () => {
     ][])
       await expect(owner.call(...command), command.join(' ')).resolves.toBeDefined();
     owner.disconnect();
-  });
-});
-
-describe('a cluster with TLS', () => {
-  it('is made and used, its bus included', async () => {
-    const here = await startXcacheLab({ mode: 'cluster' }, { spec: { tls: true } });
-    lab = here;
-    const started = here.spec.members.map(({ id, shard }, index) =>
-      here.member(id, { env: { XCAAS_MODE: 'cluster', XCAAS_GROUP: `g${(shard + (index < here.spec.shards ? 0 : 1)) % 3}` } }),
-    );
-    const all = await Promise.all(started);
-    await eventually('all run', async () =>
-      (await Promise.all(all.map((each) => each.status()))).every(({ state }) => state === 'running'),
-    );
-    const client = new Cluster([{ host: await all[0]!.address(), port: 6379 }], {
-      redisOptions: { tls: { ca: here.ca, servername: here.cache }, username: here.spec.user, password: here.password },
-    });
-    client.on('error', () => undefined);
-    await Promise.all(Array.from({ length: 100 }, (_, index) => client.set(`k:${index}`, index)));
-    expect(await client.get('k:7')).toBe('7');
-    client.disconnect();
   });
 });
 
