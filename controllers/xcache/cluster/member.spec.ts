@@ -13,6 +13,7 @@ const REPLICA = node('r', { role: 'replica', master: 'm' });
 const world = (more: Partial<MemberWorld> = {}): MemberWorld => ({
   ...{
     me: 'c-1',
+    address: '10.0.0.9',
     engine: { state: 'down' },
     known: true,
     appendOnly: false,
@@ -55,6 +56,21 @@ describe('an engine that is down', () => {
     expect(decideMember(world({ others: [asReplica(0)] }))).toMatchObject({ do: 'start' });
     expect(decideMember(world())).toMatchObject({ do: 'wait' });
     expect(decideMember(world({ downMs: 5000 }))).toMatchObject({ do: 'start' });
+  });
+});
+
+describe('a new engine where a master was lost', () => {
+  const others = [
+    { nodes: [node('m', { slots: SLOTS, address: '10.0.0.9', failed: true, linkUp: false }), { ...REPLICA, myself: true }], upMs: 60_000 },
+  ];
+
+  it('is not started before its replicas have stopped following the address: they would copy nothing from it', () => {
+    expect(decideMember(world({ nodes: [], others }))).toMatchObject({ do: 'wait', rule: 'C6' });
+    const succeeded = [
+      { nodes: [node('m', { address: '10.0.0.9', failed: true }), node('r', { myself: true, slots: SLOTS })], upMs: 60_000 },
+    ];
+    expect(decideMember(world({ nodes: [], others: succeeded }))).toMatchObject({ do: 'start' });
+    expect(decideMember(world({ nodes: [], others, downMs: 30_000 }))).toMatchObject({ do: 'start' });
   });
 });
 

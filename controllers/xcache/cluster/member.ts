@@ -5,6 +5,8 @@ import { countOf } from './slots.ts';
 
 export interface MemberWorld {
   me: string;
+  /** On the cache's network. */
+  address: string;
   engine: { state: 'down' | 'starting' } | { state: 'unreachable'; ageMs: number } | { state: 'running' };
   /** The specification and the credentials are known. */
   known: boolean;
@@ -14,7 +16,7 @@ export interface MemberWorld {
   nodes: readonly NodeLine[];
   /** Since the engine was first seen down, in milliseconds. */
   downMs: number;
-  /** What other members' engines say, when this one is down. */
+  /** What other members' engines say, when this one is down and not all of what it had is on its disk, or it is new. */
   others: readonly { nodes: readonly NodeLine[]; upMs: number }[];
   /** The member is to end, since so long. */
   endingMs: number | undefined;
@@ -34,6 +36,8 @@ const HUNG_ALONE_MS = 60_000;
 const ELECTION_MS = 8000;
 /** Nobody could be asked for so long: everybody was restarted. */
 const UNHEARD_MS = 5000;
+/** With the address of a master that was lost; after that its replicas cannot be elected. */
+const ADDRESS_MS = 30_000;
 const HANDOVER_MS = 10_000;
 /** Clients that ask the former master are told who it is now, rather than find nobody. Milliseconds since the end was asked for. */
 const LINGER_MS = 2000;
@@ -77,8 +81,11 @@ function ending({ me, engine, endingMs = 0 }: MemberWorld, heirs: readonly NodeL
  * A master that begins again with less than it had would take it away from its replicas too: they follow it, whatever it has. Unless each command is on its disk, it stays down
  * until a replica has taken over, which is asked to do so at once.
  */
-function starting({ me, appendOnly, nodes, others, downMs }: MemberWorld, own: NodeLine | undefined, leads: boolean): MemberStep {
+function starting(world: MemberWorld, own: NodeLine | undefined, leads: boolean): MemberStep {
+  const { me, appendOnly, nodes, others, downMs } = world;
   const start: MemberStep = { rule: 'C1', do: 'start', reason: `the engine of ${me} is started` };
+  if (own === undefined && isAddressTaken(world))
+    return { rule: 'C6', do: 'wait', reason: `${me} has the address of a master that was lost: its replicas would copy nothing from here` };
   if (appendOnly || !leads || own === undefined || !nodes.some((node) => node.master === own.id)) return start;
   if (others.some((other) => other.nodes.some((node) => node.id === own.id && node.slots.length === 0 && node.role === 'master')))
     return start;
@@ -97,4 +104,11 @@ function starting({ me, appendOnly, nodes, others, downMs }: MemberWorld, own: N
   if (others.length === 0 && downMs < UNHEARD_MS)
     return { rule: 'C2', do: 'wait', reason: `${me} was a master, and asks the others whether it was succeeded` };
   return start;
+}
+
+/**
+ * Replicas follow an address and ask nobody's name: a new engine where their master was would be copied by them, and it is empty. Once one of them leads, nobody follows that address.
+ */
+function isAddressTaken({ address, others, downMs }: MemberWorld): boolean {
+  return downMs < ADDRESS_MS && others.some(({ nodes }) => nodes.some((node) => node.address === address && node.slots.length > 0));
 }

@@ -27,6 +27,8 @@ export interface ClusterDriver {
 }
 
 const LOOK_MS = 300;
+/** While nothing is amiss and nothing was asked for. */
+const REST_MS = 1000;
 /** The same step is not asked for again before: engines need a moment, and a planned failover begins anew each time it is asked for. Milliseconds. */
 const AGAIN_MS = 1500;
 const AGAIN_FAILOVER_MS = 6000;
@@ -43,6 +45,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
   const write = createClusterWriter(common);
   const asked = new Map<string, number>();
   const awayAge = createAgeOf();
+  let rest: { asks: string; at: number } | undefined;
   let born = false;
   let lost: ClusterRecord['lost'];
   let last: ReturnType<ClusterDriver['last']>;
@@ -63,16 +66,20 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       peers.close();
       return 'another member puts the cluster right';
     }
+    const asks = `${view.spec.index} ${view.protocol.move?.index}`;
+    if (rest?.asks === asks && performance.now() - rest.at < REST_MS) return 'the cluster is as it should be';
     const look = await lookAtCluster(peers, view.statuses);
     const world = worldOf(view, look);
     const steps = planCluster(world);
     last = { world, steps };
+    const report = reportOf(world, steps);
+    rest = report.state === 'whole' ? { asks, at: performance.now() } : undefined;
     if (steps.some((step) => step.do === 'born')) born = true;
     await obey(view, world);
     const failure = await perform(steps, world, look);
     await write({
       view,
-      report: reportOf(world, steps),
+      report,
       born: world.born || born,
       nodes: world.known,
       lost: lost ?? view.cluster?.value.lost,

@@ -115,9 +115,9 @@ export function startClusterMember(common: Common): ModeLoop {
     const appendOnly = view?.spec.value.persistence === 'aof';
     const isDown = look.state === 'down';
     return {
-      ...{ me: member, engine: look, appendOnly, nodes, downMs: downAge(isDown ? 'down' : undefined) },
+      ...{ me: member, address: common.address(), engine: look, appendOnly, nodes, downMs: downAge(isDown ? 'down' : undefined) },
       known: view !== undefined && credentials.current() !== undefined,
-      others: isDown && !appendOnly ? await askOthers() : [],
+      others: isDown && (!appendOnly || nodes.length === 0) ? await askOthers() : [],
       endingMs: supervisor.term() === undefined ? undefined : performance.now() - (supervisor.term()?.at ?? 0),
     };
   }

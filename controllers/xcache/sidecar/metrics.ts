@@ -24,6 +24,7 @@ export function createMetrics() {
     role: gauge('role', 'What the record makes of this member: 1 at its role', ['role']),
     state: gauge('state', 'What its engine does: 1 at its state', ['state']),
     epoch: gauge('epoch', 'Epoch of the record'),
+    slots: gauge('slots', 'In a cluster: slots that this member serves'),
     insync: gauge('in_sync', 'Replicas that may take over, by the record'),
     consul: gauge('consul_reachable', 'Consul answers (1) or not (0)'),
     endpoint: gauge('endpoint_live', 'HAProxy leads to where the record says (1) or not (0)'),
@@ -57,7 +58,8 @@ export function createMetrics() {
       for (const labelled of [g.role, g.state, g.lag, g.behind, g.engine]) labelled.reset();
       g.role.set({ role: status.role }, 1);
       g.state.set({ state: status.state }, 1);
-      g.epoch.set(lead?.epoch ?? 0);
+      g.epoch.set(status.epoch);
+      g.slots.set(status.slots ?? 0);
       g.insync.set(lead?.insync.length ?? 0);
       g.consul.set(consulReachable ? 1 : 0);
       g.endpoint.set(endpointLive ? 1 : 0);
