@@ -31,25 +31,36 @@ export interface ReloadAnswer {
 
 /** HAProxy tries for two seconds to bind a port that is taken before it gives up. */
 const RELOAD_TIMEOUT_MS = 30_000;
+/** A worker that has said nothing for so long is looked for among those that live. */
+const LOOK_MS = 1000;
 /** A line of the socket must fit in HAProxy's buffer of 16 KB; a command takes about 50 bytes. */
 const COMMANDS_PER_LINE = 200;
 
 export function createMaster({ socketPath, timeoutMs = 5000 }: { socketPath: string; timeoutMs?: number }): Master {
+  const target = { socketPath, who: 'HAProxy' };
+  const processes = async () => parseProc(await exchange(target, 'show proc;quit\n', timeoutMs));
+
+  /** Commands that may be said twice. A worker that ends while it is asked leaves the master without an answer for ever (seen with HAProxy 3.0): then there is none, and it is gone. */
   async function inWorker(pid: number, commands: readonly string[]): Promise<string> {
     const words = commands.map((command) => {
       assertOneCommand(command);
       return `@!${pid} ${command}`;
     });
-    return await exchange({ socketPath, who: 'HAProxy' }, `${words.join(';')};quit\n`, timeoutMs);
+    const request = `${words.join(';')};quit\n`;
+    try {
+      return await exchange(target, request, Math.min(LOOK_MS, timeoutMs));
+    } catch (error) {
+      if (!hasCode(error, 'timeout')) throw error;
+      if (!(await processes()).oldWorkers.includes(pid)) return '';
+      return await exchange(target, request, timeoutMs);
+    }
   }
 
   return {
-    async processes() {
-      return parseProc(await exchange({ socketPath, who: 'HAProxy' }, 'show proc;quit\n', timeoutMs));
-    },
+    processes,
 
     async reload() {
-      const output = await exchange({ socketPath, who: 'HAProxy' }, 'reload\n', RELOAD_TIMEOUT_MS);
+      const output = await exchange(target, 'reload\n', RELOAD_TIMEOUT_MS);
       const match = /^Success=([01])\n(?:--\n)?/.exec(output);
       if (match === null) throw new AppError('engine', `HAProxy's master did not say how the reload went: ${output.slice(0, 200)}`);
       return { ok: match[1] === '1', output: output.slice(match[0].length).trim() };
