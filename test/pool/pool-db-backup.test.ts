@@ -157,7 +157,7 @@ describe('backups in a store of their own', () => {
   it('outlive their database, and are restored when it is gone for good', async () => {
     await untilSame(
       'nothing is being made, and one is kept',
-      120,
+      60,
       async () => (await list()).backups.map(({ state, by, sentence }) => (state === 'done' ? state : `${state} (${by}): ${sentence}`)),
       ['done'],
     );

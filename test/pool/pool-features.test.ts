@@ -89,6 +89,7 @@ describe('a load balancer', () => {
   });
 
   it('refuses a certificate that does not match its key or host, and changes nothing', async () => {
+    await waitFor(async () => ((await status()).status === 'READY' ? true : undefined), { timeoutMs: 20_000 });
     const args = (certName: string, keyName: string, hostName: string) => [
       'lb',
       'cert',
@@ -145,7 +146,7 @@ describe('a load balancer', () => {
       ['lb', 'create', '--listen', 'udp:53', 'dns'],
       ['lb', 'rule', 'add', 'web', '--path', '/x', '--to', 'a:50,b:50'],
       ['lb', 'set', 'web', 'rate-limit=10'],
-      ['cache', 'create', '-d', 'xcache'],
+      ['fs', 'create', '-d', 'xfs'],
     ]) {
       const answer = await pool.cli([...args, '--json']);
       expect({ args, code: answer.code, error: JSON.parse(answer.stdout).error.code }).toEqual({ args, code: 1, error: 'not_implemented' });
