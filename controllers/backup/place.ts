@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { AppError } from '#core/errors.ts';
 import { type BackupKey, bestCodec, type PackOptions } from './envelope.ts';
+import type { BackupPlan } from './schema.ts';
 import { type BackupStore, under } from './stores/store.ts';
 import { openStore, type StoreCredentials, shownStore } from './stores/url.ts';
 
@@ -64,6 +66,15 @@ export function placeOf(
     pack: { codec: bestCodec(), key: newest },
     keyOf: (id) => keys.find((key) => key.id === id),
   };
+}
+
+/** @throws AppError `unavailable` while this member has not been given the account of the store that the specification names */
+export function expectAccount(
+  { backup }: { backup: Pick<BackupPlan, 'credentials'> },
+  secrets: { serial?: number | undefined } | undefined,
+): void {
+  if ((secrets?.serial ?? 0) < (backup.credentials ?? 0))
+    throw new AppError('unavailable', 'this member has not been given the account of the store yet');
 }
 
 /** A former one goes first: while the place is being changed, the account of the new one is known before the specification names it. */

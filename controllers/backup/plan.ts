@@ -46,10 +46,12 @@ export interface PlanChange {
   verify?: string | undefined;
 }
 
-export function withPlan(present: BackupPlan, { store, schedule, keep, verify }: PlanChange): BackupPlan {
+/** @param credentials serial of those that have the account of a new store */
+export function withPlan(present: BackupPlan, { store, schedule, keep, verify }: PlanChange, credentials?: number): BackupPlan {
   return {
     ...present,
     ...(store === undefined ? {} : { store }),
+    ...(credentials === undefined ? {} : { credentials }),
     ...(keep === undefined ? {} : { keep }),
     schedule: schedule === undefined ? present.schedule : schedule || undefined,
     verify: verify === undefined ? present.verify : verify || undefined,

@@ -15,6 +15,8 @@ export const BackupPlan = z.object({
   verify: z.string().max(100).optional(),
   /** `volume` = the members' own `backup` volume; `s3://…`, `webhdfs://…` else. */
   store: z.string().max(500).default('volume'),
+  /** Serial of the credentials that have the account of the store: a member that was not given them yet waits. */
+  credentials: z.number().int().optional(),
 });
 export type BackupPlan = z.infer<typeof BackupPlan>;
 

@@ -124,10 +124,11 @@ export async function setBackupPlan(deps: CacheDeps, name: string, request: Plan
   }
   // The account first: whoever reads of the store can use it.
   const before = records.spec.value.backup.store;
-  if (wanted !== undefined) await cacheVault.change(deps, name, (present) => withBackupKey(withStore(present, before, wanted)));
+  const given =
+    wanted === undefined ? undefined : await cacheVault.change(deps, name, (present) => withBackupKey(withStore(present, before, wanted)));
   const { backup } = await deps.store.change(name, (present) => ({
     ...present,
-    backup: withPlan(present.backup, { store: wanted?.store, schedule, keep, verify }),
+    backup: withPlan(present.backup, { store: wanted?.store, schedule, keep, verify }, given?.serial),
   }));
   const sentence = planSentence(name, backup);
   await deps.events.record({ object: `cache/${name}`, kind: 'info', reason: 'backup_plan', sentence });

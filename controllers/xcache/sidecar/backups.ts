@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type BackupFigures, figuresOf } from '#backup/figures.ts';
 import { createJobs } from '#backup/jobs.ts';
-import { type Place, placeOf, VOLUME } from '#backup/place.ts';
+import { expectAccount, type Place, placeOf, VOLUME } from '#backup/place.ts';
 import { createBackupRecords } from '#backup/records.ts';
 import { probeStore } from '#backup/stores/probe.ts';
 import { under } from '#backup/stores/store.ts';
@@ -49,8 +49,11 @@ export function createBackups(common: Common, situation: () => CacheSituation | 
       return openSnapshot({ socketPath: paths.engineSocket, user: AGENT_USER, password, signal });
     },
   };
-  const place = ({ spec }: Pick<CacheSituation, 'spec'>, address: string): Place =>
-    placeOf(spec, credentials.current(), { volume: paths.backup, address, ...(address === VOLUME ? {} : { above: ABOVE }) });
+  const place = ({ spec }: Pick<CacheSituation, 'spec'>, address: string): Place => {
+    const secrets = credentials.current();
+    expectAccount(spec, secrets);
+    return placeOf(spec, secrets, { volume: paths.backup, address, ...(address === VOLUME ? {} : { above: ABOVE }) });
+  };
   const jobs = createJobs<CacheBackupRecord, CacheSituation>({
     ...{ member, records, situation, log, now, placeOf: place },
     scheduled: (fields) => ({ ...fields, cache }),

@@ -29,13 +29,12 @@ export async function setBackupPlan(deps: DbDeps, name: string, request: PlanCha
     await askMember(deps, records, leaderOf(records), { method: 'POST', path: '/backup/probe', body, timeoutMs: PROBE_MS });
   }
   // The account first: whoever reads of the store can use it.
-  if (wanted !== undefined) {
-    const before = records.spec.value.backup.store;
-    await changeCredentials(deps, name, (present) => withBackupKey(withStore(present, before, wanted)));
-  }
+  const before = records.spec.value.backup.store;
+  const given =
+    wanted === undefined ? undefined : await changeCredentials(deps, name, (present) => withBackupKey(withStore(present, before, wanted)));
   const { backup } = await deps.store.change(name, (present) => ({
     ...present,
-    backup: withPlan(present.backup, { store: wanted?.store, schedule, keep, verify }),
+    backup: withPlan(present.backup, { store: wanted?.store, schedule, keep, verify }, given?.serial),
   }));
   const sentence = planSentence(name, backup);
   await deps.events.record({ object: `db/${name}`, kind: 'info', reason: 'backup_plan', sentence });

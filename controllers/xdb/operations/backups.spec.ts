@@ -146,12 +146,17 @@ describe('the plan of backups', () => {
     await living(made);
     const done = await setBackupPlan(made.deps, 'adb', { store: S3, schedule: '15 2 * * *', keep: 3 });
     expect(made.asked.at(-1)).toMatchObject({ member: 'adb-1', method: 'POST', path: '/backup/probe' });
-    expect((await made.store.spec('adb')).value.backup).toEqual({ store: 's3://store.example/b', schedule: '15 2 * * *', keep: 3 });
+    expect((await made.store.spec('adb')).value.backup).toEqual({
+      store: 's3://store.example/b',
+      schedule: '15 2 * * *',
+      keep: 3,
+      credentials: 2,
+    });
     expect((await readCredentials(made.deps, 'adb')).store).toEqual({ user: 'AK', secret: 'very-secret' });
     const stored = await made.kv.kv.list('xcaas/');
     expect(JSON.stringify([done, stored, await dbView(made.deps, 'adb')])).not.toContain('very-secret');
     await setBackupPlan(made.deps, 'adb', { schedule: '' });
-    expect((await made.store.spec('adb')).value.backup).toEqual({ store: 's3://store.example/b', keep: 3 });
+    expect((await made.store.spec('adb')).value.backup).toEqual({ store: 's3://store.example/b', keep: 3, credentials: 2 });
   });
 
   it.each([

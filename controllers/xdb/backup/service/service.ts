@@ -1,6 +1,6 @@
 import { type BackupFigures, figuresOf } from '#backup/figures.ts';
 import { createJobs, type Job as JobOf, repeat } from '#backup/jobs.ts';
-import { type Place, placeOf, VOLUME } from '#backup/place.ts';
+import { expectAccount, type Place, placeOf, VOLUME } from '#backup/place.ts';
 import { createBackupRecords } from '#backup/records.ts';
 import { probeStore } from '#backup/stores/probe.ts';
 import type { BackupStore } from '#backup/stores/store.ts';
@@ -62,9 +62,10 @@ export function createBackupService(deps: BackupServiceDeps): BackupService {
     return { ...job, records, engineVersion: present.engineVersion };
   }
 
-  /** @throws AppError `invalid` when what the specification says of the store cannot be used */
+  /** @throws AppError `invalid` when what the specification says of the store cannot be used, `unavailable` while its account is on the way */
   function placeNow({ spec }: Pick<Situation, 'spec'>, address = spec.backup.store): Place {
     const secrets = credentials();
+    expectAccount(spec, secrets);
     const key = JSON.stringify([spec.created, address, spec.backup.store, secrets?.store, secrets?.formerStores, secrets?.backupKeys]);
     const found = places.get(key) ?? placeOf(spec, secrets, { volume: paths.volume, address });
     if (!places.has(key)) {
