@@ -78,7 +78,16 @@ describe('what is kept on disk', () => {
     await two.cutOff();
     await eventually('it is off the record', async () => (await here.lead())?.insync.length === 0);
     await two.join();
+    await eventually('it follows again', async () => (await two.cli('INFO', 'replication')).includes('master_link_status:up'));
+    // Its engine alone: it goes on asking at the address of the master, where an empty one is soon.
+    await two.signal('node', 'STOP');
+    const started = async () => /^run_id:(\w+)/m.exec(await one.cli('INFO', 'server').catch(() => ''))?.[1];
+    const before = await started();
     await one.signal('engine', 'KILL');
+    await eventually('its engine is there again', async () => ![undefined, before].includes(await started()));
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    expect(await two.cli('DBSIZE')).toContain('200');
+    await two.signal('node', 'CONT');
     await whole(here);
     // Whoever of the two came first: an older copy, or the same, is better than nothing.
     expect([await keys(one), await keys(two)]).toEqual([200, 200]);

@@ -97,6 +97,11 @@ describe('the files of an engine', () => {
     for (const persistence of ['rdb', 'aof'] as const) expect(files({}, 'rp', { persistence }).config).toContain('rdb-del-sync-files "no"');
   });
 
+  it('let an engine give nobody a copy before it was told what it is', () => {
+    expect(files({}, 'rp').config).toContain('\nreplicaof 127.0.0.1 1\n');
+    expect(files({}, 'rp', { mode: 'cluster' }).config).not.toContain('replicaof');
+  });
+
   it('cannot be broken out of', () => {
     expect(() => files({}, 'a"\nappendonly no')).toThrow('may not');
     expect(() => files({ 'app on nopass': ['x'] })).toThrow('cannot be the name');

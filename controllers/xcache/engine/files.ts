@@ -32,6 +32,12 @@ export const MAX_LAG_SECONDS = 2;
 /** When snapshots are made, with persistence `rdb`. */
 export const SAVES = '3600 1 300 100 60 10000';
 
+/**
+ * Whom an engine follows from its start on, until it is told what it is: a port at which nobody listens. A replica without its master gives nobody a copy (NOMASTERLINK), so those
+ * that still follow the address of a master that was started anew, perhaps empty, cannot lose to it what they have.
+ */
+const NOBODY = '127.0.0.1 1';
+
 /** It starts refusing writes, whoever it was before: the record says later whether it takes any. In a cluster the engines decide that among themselves. */
 export function engineFiles(options: EngineFilesOptions): EngineFiles {
   const { spec, credentials, port, paths, appendOnly } = options;
@@ -65,7 +71,11 @@ export function engineFiles(options: EngineFilesOptions): EngineFiles {
     ...liveSettings(options),
   ];
   const saves = spec.persistence === 'rdb' ? `save ${SAVES}` : 'save ""';
-  return { config: [...lines.map(([key, value]) => `${key} ${quoted(value)}`), saves, ''].join('\n'), acl: accounts(credentials) };
+  const follows = spec.mode === 'cluster' ? [] : [`replicaof ${NOBODY}`];
+  return {
+    config: [...lines.map(([key, value]) => `${key} ${quoted(value)}`), saves, ...follows, ''].join('\n'),
+    acl: accounts(credentials),
+  };
 }
 
 function tlsLines({ spec, port, paths: { tls } }: EngineFilesOptions): [string, string | number][] {
