@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utime
 import { join, relative } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createDocker, type Docker, dockerMessage, isNotFound } from '#core/docker.ts';
-import { AppError } from '#core/errors.ts';
+import { AppError, systemCode } from '#core/errors.ts';
 import { run } from '#core/spawn.ts';
 import { POOLS_DIR } from './state.ts';
 import { tool } from './tools.ts';
@@ -101,7 +101,7 @@ export async function keepTemplate(key: string, dockerData: string, scratch: str
   const seen = (path: string) => join(view, relative(POOLS_DIR, path));
   try {
     await copyStore(seen(dockerData), seen(temporary));
-    if (!existsSync(template)) renameSync(temporary, template);
+    keepFirst(temporary, template);
   } finally {
     tool('umount', [view]);
     rmSync(temporary, { recursive: true, force: true });
@@ -111,6 +111,15 @@ export async function keepTemplate(key: string, dockerData: string, scratch: str
     .map((name) => ({ path: join(TEMPLATES, name), time: statSync(join(TEMPLATES, name)).mtimeMs }))
     .sort((a, b) => b.time - a.time);
   for (const { path } of old.slice(KEPT)) rmSync(path, { recursive: true, force: true });
+}
+
+/** Two pools that begin at once fill the same template: whoever comes second leaves it as it is. */
+function keepFirst(temporary: string, template: string): void {
+  try {
+    renameSync(temporary, template);
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error;
+  }
 }
 
 /**
