@@ -40,9 +40,19 @@ export async function restartCache(
   return { sentence };
 }
 
-/** One member that keeps nothing on disk has nothing when it is back. @throws AppError `conflict` */
+/**
+ * One member that keeps nothing on disk has nothing when it is back. In a cluster each member is followed by another, but a shard was once seen to lose its keys when all were
+ * made anew one after another.
+ *
+ * @throws AppError `conflict`
+ */
 export function refuseForgetting(spec: CacheSpec, what: string, force = 'add --force, or first'): void {
-  if (spec.members.length > 1 || spec.persistence !== 'none') return;
+  if (spec.persistence !== 'none') return;
+  if (spec.mode === 'cluster')
+    throw new AppError('conflict', `${spec.name} is a cluster that keeps nothing on disk: ${what} may lose keys`, {
+      hint: `${force} cache set ${spec.name} persistence=aof`,
+    });
+  if (spec.members.length > 1) return;
   throw new AppError('conflict', `${spec.name} has one member and keeps nothing on disk: ${what} empties it`, {
     hint: `${force} cache set ${spec.name} persistence=rdb`,
   });
