@@ -244,6 +244,11 @@ describe('scaling and settings', () => {
       code('conflict', /a restart empties it/),
     );
     await restartCache(single.deps, 'acache', { member: undefined, force: true });
+    const cluster = await cacheWorld();
+    await livingCache(cluster, { request: { mode: 'cluster' } });
+    await expect(restartCache(cluster.deps, 'acache', { member: undefined, force: false })).rejects.toEqual(
+      code('conflict', /keeps nothing on disk: a restart may lose keys/),
+    );
     await expect(setParameters(single.deps, 'acache', { databases: '4' })).rejects.toMatchObject({
       ...{
         code: 'conflict',
