@@ -39,3 +39,37 @@ export async function waitGone(context: Context, name: string, look: () => Promi
     if (!(error instanceof AppError) || error.code !== 'not_found') throw error;
   }
 }
+
+/** A service with data as its API shows it. */
+export interface ServiceSeen extends Waited {
+  members: readonly { id: string; changing: boolean }[];
+}
+
+/**
+ * Waits until a service with data is as it was asked for: every member has the last change, and it is no worse than before. One whose maintenance rests is not waited for.
+ *
+ * @param before how it was before the change: READY then is READY again
+ * @param settled what must be so besides
+ * @param isWhole what every change has to come back to
+ */
+export async function waitSettled<V extends ServiceSeen>(
+  context: Context,
+  name: string,
+  look: () => Promise<V>,
+  {
+    before,
+    settled,
+    isWhole = () => true,
+  }: { before?: { status: string } | undefined; settled: (seen: V) => boolean; isWhole?: (seen: V) => boolean },
+): Promise<V> {
+  return waitReady(context, name, async () => {
+    const seen = await look();
+    const rests = seen.status === 'PAUSED';
+    const changing = seen.members.filter((member) => member.changing).map((member) => member.id);
+    const isWorse = before?.status === 'READY' && seen.status === 'DEGRADED';
+    if (seen.status === 'FAILED' || (settled(seen) && ((changing.length === 0 && isWhole(seen) && !isWorse) || rests)))
+      return rests ? { ...seen, status: 'READY' } : seen;
+    const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${seen.sentence}` : seen.sentence;
+    return { ...seen, status: 'PENDING', sentence };
+  });
+}

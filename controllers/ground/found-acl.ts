@@ -5,6 +5,7 @@ import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { consulError } from '#core/consul/transport.ts';
 import { AppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
+import { parseJson } from '#core/json.ts';
 import { type HostPaths, PORTS } from '#core/paths.ts';
 import { waitFor } from '#core/sleep.ts';
 import { bootstrapAcl, mintAgentToken, mintConsulAgentToken, mintControlToken } from '#ground/acl.ts';
@@ -155,12 +156,4 @@ async function writeProfile(consul: ConsulClient, file: string, host: HostRecord
 
 async function keep(file: string, secret: string): Promise<void> {
   if ((await readIfThere(file))?.trim() !== secret) await writeFileAtomic(file, `${secret}\n`, 0o600);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

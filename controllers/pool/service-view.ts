@@ -35,8 +35,29 @@ export function seatOf(member: string, hosts: readonly Host[], placements: reado
   };
 }
 
-/** A status that was made for an older specification says nothing of the last change. */
-export function notLookedAt(previous: object | undefined): string {
+/**
+ * What a list and a view begin with. A status that was made for an older specification says nothing of the last change.
+ *
+ * @param isOfThisMoment whether it fits what the records say of who leads
+ * @param now as the records alone have it: the controller may itself be on a host that was lost
+ */
+export function summaryOf<S extends { specIndex: number; status: string; sentence: string; code?: string | undefined; next: string[] }>(
+  { spec, previous }: { spec: { value: { name: string }; modifyIndex: number }; previous: S | undefined },
+  isOfThisMoment: (last: S) => boolean,
+  now: () => S,
+) {
+  const last = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
+  const status = last === undefined || isOfThisMoment(last) ? last : now();
+  return {
+    name: spec.value.name,
+    status: status?.status ?? 'PENDING',
+    sentence: status?.sentence ?? notLookedAt(previous),
+    ...(status?.code === undefined ? {} : { code: status.code }),
+    next: status?.next ?? [],
+  };
+}
+
+function notLookedAt(previous: object | undefined): string {
   return previous === undefined ? 'the controller has not looked at it yet' : 'the controller has not looked at the last change yet';
 }
 

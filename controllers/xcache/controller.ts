@@ -1,9 +1,11 @@
 import { backupEvents, becameOf } from '#backup/events.ts';
 import type { KvEntry } from '#core/consul/client.ts';
+import { parseJson } from '#core/json.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
 import { sentenceOf } from '#pool/service-execute.ts';
 import type { ServiceStep } from '#pool/service-plan.ts';
+import { statusEvents, writeStatus } from '#pool/service-status.ts';
 import { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import { cacheVault } from '#xcache/credentials.ts';
 import { type ExecuteDeps, execute } from '#xcache/execute.ts';
@@ -48,7 +50,7 @@ export function reconcileCache(deps: CacheControllerDeps, name: string, signal: 
       const status = statusOf(records.spec.value, { ...observed, refused }, deps.now());
       for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
       for (const event of backupEvents(`cache/${name}`, records.previous, observed.backups ?? [])) await deps.events.record(event);
-      await writeStatus(deps, name, records.previous, status);
+      await writeStatus(deps.store.statuses, cacheKeys(name).status, records.previous, status);
       await keepGrowth(deps, records.spec.value, { ...observed, refused });
       await dropOrigin(deps, records, status);
       return `${name} is ${status.status}: ${status.sentence}`;
@@ -88,17 +90,8 @@ export function changesOf(name: string, before: CacheStatus | undefined, now: Ca
     for (const member of lost)
       events.push({ object, kind: 'warning', reason: 'out_of_sync', sentence: `${member} may not take over any more` });
   }
-  if (before !== undefined && before.status !== now.status) {
-    const kind = now.status === 'READY' || now.status === 'PENDING' || now.status === 'PAUSED' ? 'info' : 'warning';
-    events.push({ object, kind, reason: now.status.toLowerCase(), sentence: `${name} is ${now.status}: ${now.sentence}` });
-  }
+  events.push(...statusEvents(object, name, before, now));
   return events;
-}
-
-async function writeStatus(deps: CacheControllerDeps, name: string, before: CacheStatus | undefined, status: CacheStatus): Promise<void> {
-  const still = ({ time: _, ...rest }: CacheStatus) => JSON.stringify(rest);
-  if (before !== undefined && still(before) === still(status)) return;
-  await deps.store.statuses.update(cacheKeys(name).status, () => status);
 }
 
 /** What opens the backups of another cache is needed by the member that begins with one of them, and by nobody later. */
@@ -122,12 +115,4 @@ export function worthALook({ key, value, modifyIndex, session }: KvEntry): strin
 function backupWord(value: string): string {
   const parsed = CacheBackupRecord.safeParse(parseJson(value));
   return parsed.success ? becameOf(parsed.data) : value;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

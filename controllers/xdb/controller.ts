@@ -1,8 +1,10 @@
 import { backupEvents, becameOf } from '#backup/events.ts';
 import type { KvEntry } from '#core/consul/client.ts';
+import { parseJson } from '#core/json.ts';
 import type { Events, NewEvent } from '#pool/events.ts';
 import { runPass } from '#pool/pass.ts';
 import { sentenceOf as serviceSentence } from '#pool/service-execute.ts';
+import { statusEvents, writeStatus } from '#pool/service-status.ts';
 import { BackupRecord } from '#xdb/backup/schema.ts';
 import { changeCredentials } from '#xdb/credentials.ts';
 import { type ExecuteDeps, execute } from '#xdb/execute.ts';
@@ -47,7 +49,7 @@ export function reconcileDb(deps: DbControllerDeps, name: string, signal: AbortS
       for (const event of changesOf(name, records.previous, status, observed.move)) await deps.events.record(event);
       for (const event of backupEvents(`db/${name}`, records.previous, observed.backups)) await deps.events.record(event);
       await dropOrigin(deps, records, status);
-      await writeStatus(deps, name, records.previous, status);
+      await writeStatus(deps.store.statuses, dbKeys(name).status, records.previous, status);
       return `${name} is ${status.status}: ${status.sentence}`;
     },
   });
@@ -83,17 +85,8 @@ export function changesOf(name: string, before: DbStatus | undefined, now: DbSta
       events.push({ object, kind: 'warning', reason: 'out_of_sync', sentence: `nobody but ${is.leader} holds the newest writes` });
     }
   }
-  if (before !== undefined && before.status !== now.status) {
-    const kind = now.status === 'READY' || now.status === 'PENDING' || now.status === 'PAUSED' ? 'info' : 'warning';
-    events.push({ object, kind, reason: now.status.toLowerCase(), sentence: `${name} is ${now.status}: ${now.sentence}` });
-  }
+  events.push(...statusEvents(object, name, before, now));
   return events;
-}
-
-async function writeStatus(deps: DbControllerDeps, name: string, before: DbStatus | undefined, status: DbStatus): Promise<void> {
-  const still = ({ time: _, ...rest }: DbStatus) => JSON.stringify(rest);
-  if (before !== undefined && still(before) === still(status)) return;
-  await deps.store.statuses.update(dbKeys(name).status, () => status);
 }
 
 /** The secrets of the database that this one was restored from are of no use once it is there. */
@@ -116,12 +109,4 @@ export function worthALook({ key, value, modifyIndex, session }: KvEntry): strin
 function backupWord(value: string): string {
   const parsed = BackupRecord.safeParse(parseJson(value));
   return parsed.success ? becameOf(parsed.data) : '';
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

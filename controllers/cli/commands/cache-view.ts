@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Context } from '#cli/command.ts';
 import { pathOf, type ServiceKind } from '#cli/commands/service.ts';
 import { bytes, colourStatus, table } from '#cli/output.ts';
-import { waitReady } from '#cli/waiting.ts';
+import { waitSettled as waitService } from '#cli/waiting.ts';
 
 const Member = z.looseObject({
   id: z.string(),
@@ -68,21 +68,8 @@ export async function showWhenSettled(context: Context, name: string, options: S
   context.out.result(cache, () => describeCache(cache));
 }
 
-export async function waitSettled(
-  context: Context,
-  name: string,
-  { before, settled = () => true }: SettledOptions = {},
-): Promise<CacheView> {
-  return waitReady(context, name, async () => {
-    const cache = await viewCache(context, name);
-    const rests = cache.status === 'PAUSED';
-    const changing = cache.members.filter((member) => member.changing).map((member) => member.id);
-    const isWorse = before?.status === 'READY' && cache.status === 'DEGRADED';
-    if (cache.status === 'FAILED' || (settled(cache) && ((changing.length === 0 && !isWorse) || rests)))
-      return rests ? { ...cache, status: 'READY' } : cache;
-    const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${cache.sentence}` : cache.sentence;
-    return { ...cache, status: 'PENDING', sentence };
-  });
+export function waitSettled(context: Context, name: string, { before, settled = () => true }: SettledOptions = {}): Promise<CacheView> {
+  return waitService(context, name, () => viewCache(context, name), { before, settled });
 }
 
 export function describeCache(cache: CacheView): string {

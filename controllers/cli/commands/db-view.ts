@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Context } from '#cli/command.ts';
 import { pathOf, type ServiceKind } from '#cli/commands/service.ts';
 import { bytes, colourStatus, table } from '#cli/output.ts';
-import { waitReady } from '#cli/waiting.ts';
+import { waitSettled as waitService } from '#cli/waiting.ts';
 
 const Member = z.looseObject({
   id: z.string(),
@@ -79,19 +79,10 @@ export async function showWhenSettled(context: Context, name: string, options: S
   context.out.result(db, () => describeDb(db));
 }
 
-export async function waitSettled(context: Context, name: string, { before, settled = () => true }: SettledOptions = {}): Promise<DbView> {
-  return waitReady(context, name, async () => {
-    const db = await viewDb(context, name);
-    const rests = db.status === 'PAUSED';
-    const changing = db.members.filter((member) => member.changing).map((member) => member.id);
-    const isWorse = before?.status === 'READY' && db.status === 'DEGRADED';
-    const isProtected =
-      before === undefined || before.sync === null || db.members.some((each) => each.id === db.sync && each.state === 'running');
-    if (db.status === 'FAILED' || (settled(db) && ((changing.length === 0 && isProtected && !isWorse) || rests)))
-      return rests ? { ...db, status: 'READY' } : db;
-    const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${db.sentence}` : db.sentence;
-    return { ...db, status: 'PENDING', sentence };
-  });
+export function waitSettled(context: Context, name: string, { before, settled = () => true }: SettledOptions = {}): Promise<DbView> {
+  const isProtected = ({ sync, members }: DbView) =>
+    before === undefined || before.sync === null || members.some((each) => each.id === sync && each.state === 'running');
+  return waitService(context, name, () => viewDb(context, name), { before, settled, isWhole: isProtected });
 }
 
 /** What a slave of another database follows. */

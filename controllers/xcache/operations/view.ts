@@ -3,7 +3,7 @@ import type { Host } from '#pool/host.ts';
 import { listPlacements, type Placement } from '#pool/placement-record.ts';
 import { keptHint, keptSentence } from '#pool/service-destroyed.ts';
 import { isSpec } from '#pool/service-records.ts';
-import { memberMetrics, notLookedAt, publishedAt, seatOf, seenByRecords, serviceLogs } from '#pool/service-view.ts';
+import { memberMetrics, publishedAt, seatOf, seenByRecords, serviceLogs, summaryOf } from '#pool/service-view.ts';
 import { cacheVault } from '#xcache/credentials.ts';
 import { type CacheRecords, readCache } from '#xcache/observe.ts';
 import type { CacheDeps } from '#xcache/operations/deps.ts';
@@ -140,16 +140,11 @@ export async function listCaches(deps: CacheDeps) {
 }
 
 function summary(records: CacheRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date) {
-  const { spec, previous } = records;
-  const last = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
-  const status = last === undefined || isOfThisMoment(last, records) ? last : ofRecordsAlone(records, hosts, placements, now);
-  return {
-    name: spec.value.name,
-    status: status?.status ?? 'PENDING',
-    sentence: status?.sentence ?? notLookedAt(previous),
-    ...(status?.code === undefined ? {} : { code: status.code }),
-    next: status?.next ?? [],
-  };
+  return summaryOf(
+    records,
+    (last) => isOfThisMoment(last, records),
+    () => ofRecordsAlone(records, hosts, placements, now),
+  );
 }
 
 function isOfThisMoment({ seen }: CacheStatus, { lead, spec }: CacheRecords): boolean {

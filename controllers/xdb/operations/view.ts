@@ -2,7 +2,7 @@ import { AppError } from '#core/errors.ts';
 import type { Host } from '#pool/host.ts';
 import { listPlacements, type Placement } from '#pool/placement-record.ts';
 import { keptHint, keptSentence } from '#pool/service-destroyed.ts';
-import { memberMetrics, notLookedAt, publishedAt, seatOf, seenByRecords, serviceLogs } from '#pool/service-view.ts';
+import { memberMetrics, publishedAt, seatOf, seenByRecords, serviceLogs, summaryOf } from '#pool/service-view.ts';
 import { readCredentials } from '#xdb/credentials.ts';
 import { type DbRecords, readDb } from '#xdb/observe.ts';
 import { backupSummary } from '#xdb/operations/backup-summary.ts';
@@ -132,18 +132,12 @@ export async function listDbs(deps: DbDeps) {
   });
 }
 
-/** A status that was made for an older specification says nothing of the last change. */
 function summary(records: DbRecords, hosts: readonly Host[], placements: readonly Placement[], now: Date) {
-  const { spec, previous } = records;
-  const last = previous !== undefined && previous.specIndex >= spec.modifyIndex ? previous : undefined;
-  const status = last === undefined || isOfThisMoment(last, records) ? last : ofRecordsAlone(records, hosts, placements, now);
-  return {
-    name: spec.value.name,
-    status: status?.status ?? 'PENDING',
-    sentence: status?.sentence ?? notLookedAt(previous),
-    ...(status?.code === undefined ? {} : { code: status.code }),
-    next: status?.next ?? [],
-  };
+  return summaryOf(
+    records,
+    (last) => isOfThisMoment(last, records),
+    () => ofRecordsAlone(records, hosts, placements, now),
+  );
 }
 
 function isOfThisMoment({ seen }: DbStatus, { sync }: DbRecords): boolean {

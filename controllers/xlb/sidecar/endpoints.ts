@@ -1,5 +1,6 @@
 import type { ConsulClient } from '#core/consul/client.ts';
 import { messageOf } from '#core/errors.ts';
+import { parseJson } from '#core/json.ts';
 import type { Logger } from '#core/log.ts';
 import { type GroupTable, handService, type LbSpec, Target, type TargetGroup } from '#xlb/schema.ts';
 import { createLane, createVersions, type Lane, type Sink } from './lane.ts';
@@ -302,12 +303,4 @@ function isSettled(lane: Lane): boolean {
 function hashOf(table: GroupTable): string {
   const { version: _, ...content } = table;
   return contentHash(content);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
