@@ -3,6 +3,8 @@
 
 TEST_LAYERS=(check unit ground appliance pool)
 TESTS_PASSED=0 TESTS_FAILED=0 TESTS_SKIPPED=0
+# What failed or was skipped, said again at the end: the output of half an hour is long, and often only its end is kept.
+TESTS_REMARKS=()
 
 cmd_test() {
   local layers=() layer engine_started='' model=() with_engine=''
@@ -61,6 +63,7 @@ cmd_test() {
   [[ -z $with_engine ]] || step 'Cleaning up'
   if [[ -n ${TEST_STARTED_ENGINE:-} && -f $STATE/setup/engine-started ]]; then rm -f "$STATE/setup/engine-started"; stop_own_engine; fi
   step_table
+  ((${#TESTS_REMARKS[@]} == 0)) || printf '%s\n' "${TESTS_REMARKS[@]}"
   printf '%d passed, %d failed, %d skipped\n' "$TESTS_PASSED" "$TESTS_FAILED" "$TESTS_SKIPPED"
   ((TESTS_FAILED == 0)) || exit 1
 }
@@ -129,24 +132,24 @@ one_test() {
     note "$what: passed"
   else
     TESTS_FAILED=$((TESTS_FAILED + 1))
+    TESTS_REMARKS+=("failed   $what")
     say "${RED}failed${PLAIN}  $what"
   fi
 }
 
 vitest_project() {
-  local project=$1 report status=0 counts passed failed skipped
+  local project=$1 report status=0 counts passed failed skipped remark
   scratch
   report=$SCRATCH/vitest-$project.json
   npx --no-install vitest run --project "$project" --passWithNoTests --reporter=default --reporter=json --outputFile.json="$report" </dev/null || status=$?
-  counts=$(node -e '
-    const r = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"));
-    // A file that could not be loaded has no tests that could fail.
-    const broken = r.testResults.filter((f) => f.status === "failed" && !f.assertionResults.some((t) => t.status === "failed")).length;
-    console.log(r.numPassedTests, r.numFailedTests + broken, r.numPendingTests + (r.numTodoTests ?? 0));
-  ' "$report" 2>/dev/null || echo '0 0 0')
+  counts=$(node setup/count-tests.mjs "$report" "$REPO" 2>/dev/null) || counts='0 0 0'
   read -r passed failed skipped <<<"$counts"
+  while IFS= read -r remark; do TESTS_REMARKS+=("$remark"); done < <(tail -n +2 <<<"$counts")
   # Errors outside any test: a rejection nobody handled, or vitest itself.
-  if ((status != 0 && failed == 0)); then failed=1; fi
+  if ((status != 0 && failed == 0)); then
+    failed=1
+    TESTS_REMARKS+=("failed   $project: vitest ended with $status and no test failed; its output above says why")
+  fi
   TESTS_PASSED=$((TESTS_PASSED + passed)) TESTS_FAILED=$((TESTS_FAILED + failed)) TESTS_SKIPPED=$((TESTS_SKIPPED + skipped))
   note "$project: $passed passed, $failed failed, $skipped skipped"
 }
