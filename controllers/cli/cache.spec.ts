@@ -127,6 +127,19 @@ describe('a cache', () => {
     expect(ran.stdout).toContain('acache-3');
   });
 
+  it('that is upgraded is waited for until every member runs the other image', async () => {
+    const { env, asked } = await apiOf({
+      [`POST ${at}/upgrade`]: { status: 202, body: { name: 'acache', changed: true, sentence: 'members are to run xcaas/xcache:2' } },
+      [`GET ${at}`]: [{ body: view() }, { body: view({ members: [member('acache-2', 'replica', { changing: true })] }) }, { body: view() }],
+    });
+    const ran = await cli('cache upgrade acache --image xcaas/xcache:2 --force', { env });
+    expect(ran).toMatchObject({
+      exit: 0,
+      stderr: expect.stringMatching(/^members are to run xcaas\/xcache:2\nacache: .*yet to be changed/),
+    });
+    expect(asked.find(({ method }) => method === 'POST')?.body).toEqual({ image: 'xcaas/xcache:2', force: true });
+  });
+
   it('is set and told by pairs, and restarted with the master handing over', async () => {
     const { env, asked } = await apiOf({
       [`PATCH ${at}/options`]: { body: { sentence: 'min-replicas=0: set' } },

@@ -152,7 +152,6 @@ describe('what the interface names', () => {
     'backup create',
     'backup restore /tmp/x',
     'recover',
-    'cache upgrade c',
     'fs create -d hdfs --datanodes 3 --yarn --hbase data',
     'fs put data:/a b',
   ])('%s says that it is not built yet', async (line) => {

@@ -5,6 +5,7 @@ import type { ApiDeps } from '#api/deps.ts';
 import { bytes, PairsBody } from '#api/routes/service.ts';
 import { restartCache, scaleCache, setOptions } from '#xcache/operations/maintain.ts';
 import { forceFailover, orderSwitchover, readMove } from '#xcache/operations/move.ts';
+import { upgradeCache } from '#xcache/operations/upgrade.ts';
 
 const Name = z.object({ name: z.string() });
 
@@ -44,6 +45,15 @@ export async function cacheChangeRoutes(root: FastifyInstance, deps: ApiDeps): P
     async (request, reply) => {
       reply.code(202);
       return restartCache(deps.cache, request.params.name, { member: request.body.member, force: request.body.force });
+    },
+  );
+  const UpgradeBody = z.object({ image: z.string().min(1).max(300).optional(), force: z.boolean().optional() });
+  app.post(
+    '/v1/caches/:name/upgrade',
+    { schema: { tags, summary: 'Another image for every member, one after another', params: Name, body: UpgradeBody } },
+    async (request, reply) => {
+      reply.code(202);
+      return upgradeCache(deps.cache, request.params.name, request.body);
     },
   );
   const ScaleBody = z.object({

@@ -95,6 +95,24 @@ export const cacheChangeCommands: readonly Command[] = [
     changes: true,
     run: (context, input) => setPairs(context, textArg(input, 0), '/parameters', listArg(input, 1)),
   },
+  {
+    path: ['cache', 'upgrade'],
+    summary: 'another image for every member, one after another, with the master handing over',
+    args: ['<name>'],
+    options: [
+      { flags: '--image <image>', about: 'its name or id; the one it was made with, as that name means it now, if not given' },
+      { flags: '--force', about: 'also where keys may be lost by a restart, or the image does not say which engines it has' },
+    ],
+    changes: true,
+    async run(context, input) {
+      const name = textArg(input, 0);
+      const before = await viewCache(context, name);
+      const body = { image: textOption(input, 'image'), force: flag(input, 'force') || undefined };
+      const done = Sentence.parse(await context.api.post(cachePath(name, '/upgrade'), body));
+      context.out.note(done.sentence);
+      await showWhenSettled(context, name, { before });
+    },
+  },
   ...pauseCommands(CACHE, (context, name) => showWhenSettled(context, name)),
 ];
 

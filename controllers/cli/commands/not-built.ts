@@ -3,7 +3,6 @@ import { AppError } from '#core/errors.ts';
 
 /** Verbs that the interface names and that are not built yet: each says so instead of half-working. */
 const VERBS: Record<string, string[]> = {
-  cache: ['upgrade'],
   fs: ['create list status url ls put get mkdir rm cat stat decommission balance failover events destroy'],
 };
 
