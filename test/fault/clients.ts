@@ -1,17 +1,15 @@
 import { AppError } from '#core/errors.ts';
-import type { Endpoint } from '#test/history/connect.ts';
-import { type History, type HistoryOptions, readJournals, startHistory } from '#test/history/driver.ts';
+import { type History, readJournals } from '#test/history/driver.ts';
 import type { Attempt } from '#test/history/journal.ts';
 import type { Outcomes } from '#test/history/outcomes.ts';
-import type { From } from '#test/program.ts';
 
 /** A place that clients write from. */
 export interface Post {
   name: string;
-  from: () => From;
-  endpoint: Endpoint;
   /** False while nothing can run there. */
   usable: () => boolean;
+  /** @param who a name that no other client has, and how its journal begins */
+  start(who: { client: string; folder: string; seed: number; round: number }): Promise<History>;
 }
 
 /** Clients at several places, started again where they died with their host. A client that is started again has a new name. */
@@ -34,13 +32,13 @@ export interface Clients {
   stop(): Promise<void>;
 }
 
-export interface ClientsOptions extends Pick<HistoryOptions, 'steady' | 'fresh' | 'thinkMs' | 'freshQueryMs' | 'epochSql'> {
+export interface ClientsOptions {
   posts: readonly Post[];
   folder: string;
   seed: number;
 }
 
-export function createClients({ posts, folder, seed, ...options }: ClientsOptions): Clients {
+export function createClients({ posts, folder, seed }: ClientsOptions): Clients {
   const running = new Map<Post, History>();
   let [round, started, window] = [0, 0, 0];
   const living = () => [...running.values()].filter((client) => client.alive());
@@ -53,10 +51,7 @@ export function createClients({ posts, folder, seed, ...options }: ClientsOption
       for (const post of posts) {
         if (running.get(post)?.alive() || !post.usable()) continue;
         const client = `w${window}-${post.name}-${++started}`;
-        running.set(
-          post,
-          await startHistory({ ...options, ...post.from(), client, folder, seed: seed + started, round, endpoint: post.endpoint }),
-        );
+        running.set(post, await post.start({ client, folder, seed: seed + started, round }));
       }
     },
     async round(number) {

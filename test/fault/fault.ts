@@ -1,8 +1,12 @@
 import type { Random } from '#test/random.ts';
-import type { World } from './world.ts';
+import type { ServiceWorld } from './world.ts';
 
-/** One thing that goes wrong, and what must come of it, written down before it is tried. */
-export interface Fault {
+/**
+ * One thing that goes wrong, and what must come of it, written down before it is tried.
+ *
+ * @template W the world it is done to: hosts and members of any service, or one service's own
+ */
+export interface Fault<W = ServiceWorld> {
   name: string;
   /** What the promise says for this case. */
   expect: string;
@@ -13,11 +17,11 @@ export interface Fault {
    * stands in the results.
    */
   writable: { from: 'fault' | 'heal'; seconds: number };
-  /** Seconds from the healing until master and slave are whole again. */
+  /** Seconds from the healing until all members are whole again. */
   whole: number;
   /** How often it is chosen, relative to the others. */
   weight: number;
-  inject(world: World, random: Random): Promise<Wound>;
+  inject(world: W, random: Random): Promise<Wound>;
 }
 
 export interface Wound {
@@ -28,7 +32,7 @@ export interface Wound {
   excused?: { from: number; to: number }[];
 }
 
-/** Names of what must come of a fault, for those that share it. */
+/** What must come of a database's faults, for those that share it. */
 export const EXPECT = {
   fails_over: 'the slave takes over and writes go on; the old master comes back as slave by itself',
   goes_on: 'writes go on without a change of master, after a stall of a few seconds at most',

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
+import { type DbJson, isWhole } from './db-world.ts';
 import { describeRun, type FaultResult } from './results.ts';
-import { isWhole } from './runner.ts';
-import type { DbJson } from './world.ts';
 
 const row = (number: number, name: string, stallMs: number, failures: string[] = []): FaultResult => ({
   ...{ number, name, expect: 'x', what: 'adb-1 on n1', lastedMs: 1, stallMs, stallAfterHealMs: stallMs - 400 },

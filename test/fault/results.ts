@@ -1,5 +1,3 @@
-import type { ViolationKind } from '#test/history/check.ts';
-
 /** What became of one fault. Times in milliseconds. */
 export interface FaultResult {
   number: number;
@@ -9,19 +7,19 @@ export interface FaultResult {
   what: string;
   /** From the fault to the healing. */
   lastedMs: number;
-  /** Time to writable: the longest time without an acknowledgement of any client, from the fault until the pair was whole. */
+  /** Time to writable: the longest time without an acknowledgement of any client, from the fault until the service was whole. */
   stallMs: number;
   /** The same from the healing on, */
   stallAfterHealMs: number;
   /** which is what counts where nothing can be written before. */
   from: 'fault' | 'heal';
-  /** From the healing until master and slave were whole. */
+  /** From the healing until all members were whole. */
   wholeMs: number;
   epochs: readonly [number, number];
-  /** What clients heard of the transactions of this fault's time; `excused`: acknowledged and missing, within the stated exception. */
+  /** What clients heard of the transactions of this fault's time; `excused`: acknowledged and missing, within the stated exception or bound. */
   counts: { acked: number; refused: number; unknown: number; excused: number };
   /** What the checker found wrong, each kind once. */
-  found: ViolationKind[];
+  found: string[];
   /** Why it is not as it should be; empty when it is. */
   failures: string[];
 }

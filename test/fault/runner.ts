@@ -1,48 +1,86 @@
 import { AppError, messageOf } from '#core/errors.ts';
 import { sleep, waitFor } from '#core/sleep.ts';
-import { check, describeVerdict, type Verdict } from '#test/history/check.ts';
 import { type Attempt, now } from '#test/history/journal.ts';
-import { type MemberState, readState } from '#test/history/state.ts';
-import { ackTimes, type Gap, writable } from '#test/history/writable.ts';
+import { ackTimes, writable } from '#test/history/writable.ts';
 import type { Random } from '#test/random.ts';
 import type { Clients } from './clients.ts';
 import type { Fault, Wound } from './fault.ts';
 import type { FaultResult } from './results.ts';
-import type { DbJson, World } from './world.ts';
 
-export interface Runner {
-  /** Waits until master and slave are whole and clients write. @throws AppError `timeout` with what is missing */
-  settle(seconds: number): Promise<DbJson>;
-  /** One fault from beginning to verdict. Never throws for what the database did: that is in `failures`. */
-  run(fault: Fault, number: number, random: Random): Promise<FaultResult>;
-  /** Everything that was ever written, once more. @throws AppError when it cannot be read */
-  checkAll(): Promise<Verdict>;
+/** How a service says it is. */
+export interface Look {
+  epoch: number;
+  /** All members run and have the role they should. */
+  isWhole: boolean;
+  sentence: string;
 }
 
-/** So many rounds are read row by row at each check; those before are held against what they were when they were checked. */
+/** A fault that was, in ms of the journals' clock. */
+export interface Hurt<F> {
+  fault: F;
+  wound: Wound;
+  /** Before it was begun, when it was done, when it was healed. */
+  from: number;
+  injectedAt: number;
+  healedAt: number;
+}
+
+export interface Judgement {
+  violations: { kind: string }[];
+  acked: number;
+  /** All of it in words. */
+  sentence: string;
+  /** Acknowledged and missing, as the promise says it may be. */
+  excused: number;
+}
+
+/** Holds what clients were told against what members have. */
+export interface Judge<F> {
+  /** Told of each fault before it is judged: some permit what otherwise is wrong. */
+  hurt(hurt: Hurt<F>): void;
+  /** Clients are at rest. @param scope since the last window began, or from the beginning */
+  check(scope: 'window' | 'everything'): Promise<Judgement>;
+  /** What was written before this round is right, and held against how it is now from here on. */
+  nextWindow(round: number): Promise<void>;
+}
+
+export interface Runner<F> {
+  /** Waits until the service is whole and clients write. @throws AppError `timeout` with what is missing */
+  settle(seconds: number): Promise<Look>;
+  /** One fault from beginning to verdict. Never throws for what the service did: that is in `failures`. */
+  run(fault: F, number: number, random: Random): Promise<FaultResult>;
+  /** Everything that was ever written, once more. @throws AppError when it cannot be read */
+  checkAll(): Promise<Judgement>;
+}
+
+export interface RunnerParts<W, F> {
+  world: W;
+  look(): Promise<Look>;
+  clients: Clients;
+  judge: Judge<F>;
+  say(text: string): void;
+}
+
+/** So many rounds are read one by one at each check; those before are held against what they were when they were checked. */
 const WINDOW = 10;
 
-export function createRunner({ world, clients, say }: { world: World; clients: Clients; say: (text: string) => void }): Runner {
-  const excused: Gap[] = [];
-  /** The first round that is read row by row. */
-  let since = 0;
-  let verified: MemberState['rounds'] = [];
-  /** Missing within the stated exception, of the rounds that are read row by row. */
+export function createRunner<W, F extends Fault<W>>({ world, look, clients, judge, say }: RunnerParts<W, F>): Runner<F> {
+  /** Missing as it may be, of the rounds that are read one by one. */
   let knownExcused = 0;
 
-  async function settle(seconds: number): Promise<DbJson> {
+  async function settle(seconds: number): Promise<Look> {
     const from = now();
     let missing = '';
     const whole = await waitFor(
       async () => {
         try {
-          const status = await world.status();
-          missing = `${status.status}: ${status.sentence}`;
-          if (!isWhole(status)) return undefined;
+          const seen = await look();
+          missing = seen.sentence;
+          if (!seen.isWhole) return undefined;
           await clients.revive();
           const { lastAckAt, reasons } = await clients.seen();
-          missing = `no client's commit was acknowledged; they heard: ${reasons.join(' | ')}`;
-          return lastAckAt > from ? status : undefined;
+          missing = `no client's write was acknowledged; they heard: ${reasons.join(' | ')}`;
+          return lastAckAt > from ? seen : undefined;
         } catch (error) {
           missing = messageOf(error);
           return undefined;
@@ -54,27 +92,14 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
     return whole;
   }
 
-  /** Both members, when both hold the same position; the clients are at rest. */
-  async function readBoth(from: number): Promise<MemberState[]> {
-    const { master, slave } = await world.roles();
-    const [[position] = []] = await world.sql(master)('SELECT @@gtid_binlog_pos');
-    const [[reached] = []] = await world.sql(slave)(`SELECT MASTER_GTID_WAIT('${position}', 60)`);
-    if (reached !== '0') throw new AppError('timeout', `${slave.id} did not reach ${position} within 60 s`);
-    const [[readOnly] = []] = await world.sql(slave)('SELECT @@read_only');
-    if (readOnly !== '1') throw new AppError('internal', `${slave.id} follows and takes writes`);
-    return Promise.all([master, slave].map((member) => readState(member.id, world.sql(member), from)));
-  }
-
-  async function verdict(from: number): Promise<Verdict & { rounds: MemberState['rounds'] }> {
+  async function verdict(scope: 'window' | 'everything'): Promise<Judgement> {
     await clients.pause();
     try {
-      let result: (Verdict & { rounds: MemberState['rounds'] }) | undefined;
+      let result: Judgement | undefined;
       // Roles may change in the moment in which they are asked for: what is wrong must be wrong twice.
       for (let tries = 0; tries < 3; tries++) {
         if (tries > 0) await sleep(3000);
-        const states = await readBoth(from);
-        const attempts = (from === 0 ? clients.everything() : clients.attempts()).filter(({ round }) => round >= from);
-        result = { ...check({ attempts, states, verified: from === 0 ? [] : verified, excused }), rounds: states[0]!.rounds };
+        result = await judge.check(scope);
         if (result.violations.length === 0) break;
       }
       return result!;
@@ -86,9 +111,9 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
   /** What was written until now has been checked, and is held against this from now on. */
   async function nextWindow(round: number): Promise<void> {
     await clients.renew(round);
-    since = round;
     await settle(120);
-    verified = (await readBoth(round))[0]!.rounds;
+    await judge.nextWindow(round);
+    knownExcused = 0;
   }
 
   return {
@@ -101,9 +126,10 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
       const lasts = random.between(fault.lasts[0] * 10, fault.lasts[1] * 10) * 100;
       say(`#${number} ${fault.name}: expected: ${fault.expect}`);
       const from = now();
-      let wound: Wound = { what: 'nothing', heal: async () => undefined };
+      let [injectedAt, wound]: [number, Wound] = [from, { what: 'nothing', heal: async () => undefined }];
       try {
         wound = await fault.inject(world, random);
+        injectedAt = now();
         await sleep(lasts);
       } catch (error) {
         failures.push(`it could not be done: ${messageOf(error)}`);
@@ -121,11 +147,11 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
         failures.push(messageOf(error));
       }
       const wholeAt = now();
-      for (const gap of wound.excused ?? []) excused.push(gap);
-      let result: Awaited<ReturnType<typeof verdict>> | undefined;
+      judge.hurt({ fault, wound, from, injectedAt, healedAt });
+      let result: Judgement | undefined;
       try {
-        result = await verdict(since);
-        if (result.violations.length > 0) failures.push(describeVerdict(result));
+        result = await verdict('window');
+        if (result.violations.length > 0) failures.push(result.sentence);
       } catch (error) {
         failures.push(`nothing could be checked: ${messageOf(error)}`);
       }
@@ -140,10 +166,7 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
       const count = (outcome: Attempt['outcome']) => own.filter((one) => one.outcome === outcome).length;
       const newlyExcused = Math.max(0, (result?.excused ?? 0) - knownExcused);
       knownExcused += newlyExcused;
-      if (number % WINDOW === 0 && failures.length === 0) {
-        await nextWindow(number + 1);
-        knownExcused = 0;
-      }
+      if (number % WINDOW === 0 && failures.length === 0) await nextWindow(number + 1);
       return {
         ...{ number, name: fault.name, expect: fault.expect, what: wound.what, lastedMs: Math.round(healedAt - from) },
         ...{
@@ -158,13 +181,6 @@ export function createRunner({ world, clients, say }: { world: World; clients: C
       };
     },
 
-    checkAll: () => verdict(0),
+    checkAll: () => verdict('everything'),
   };
-}
-
-/** A master, a slave that is in sync, both running. */
-export function isWhole({ status, master, sync, members }: DbJson): boolean {
-  if (status !== 'READY' || master === null || sync === null || master === sync) return false;
-  const role = (id: string) => members.find((member) => member.id === id && member.state === 'running')?.role;
-  return role(master) === 'master' && role(sync) === 'slave';
 }

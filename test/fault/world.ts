@@ -2,28 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError } from '#core/errors.ts';
 import { hostPaths } from '#core/paths.ts';
-import { type MemberSql, parseBatch } from '#test/history/state.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { signal, withDescendants } from '#test/pool/processes.ts';
 import type { Pool } from '#test/xcaas.ts';
-import type { Disks } from './disks.ts';
-
-/** What `db status --json` says of a database; see the contract. */
-export interface DbJson {
-  name: string;
-  status: string;
-  sentence: string;
-  epoch: number;
-  master: string | null;
-  sync: string | null;
-  endpoint: { host: string; port: number; published: { hostPort: number; port: number }[] };
-  members: { id: string; role: string; state: string; node: string; gtid?: string; lagSeconds?: number | null; sentence?: string }[];
-}
 
 export type ProcessKind = 'engine' | 'sidecar' | 'supervisor' | 'endpoint';
-
-/** How each is called in /proc. The sidecar is the one of Node. */
-const PROGRAMS: Record<ProcessKind, string> = { engine: 'mariadbd', sidecar: 'node', supervisor: 'supervisor', endpoint: 'haproxy' };
 
 /** A member and where it lives. */
 export interface Member {
@@ -31,19 +14,29 @@ export interface Member {
   host: PoolHost;
 }
 
-/** The database on its pool, as faults and checks see and touch it. */
-export interface World {
+/** Who may be hurt, as the service calls them. */
+export type Role = 'master' | 'slave' | 'replica';
+
+export interface Roles {
+  master: Member;
+  /** A database's slave, a cache's replica: who may take over. */
+  follower: Member;
+  /** A host of the pool with neither. */
+  witness: PoolHost;
+}
+
+export function roleOf({ master, follower }: Roles, role: Role): Member {
+  return role === 'master' ? master : follower;
+}
+
+/** A service on its pool, as faults see and touch it. */
+export interface ServiceWorld {
   readonly pool: Pool;
-  readonly db: string;
-  readonly disks: Disks;
-  /** Asked on a host whose agent answers. */
-  status(on?: PoolHost): Promise<DbJson>;
+  readonly kind: 'db' | 'cache';
+  /** Of the service. */
+  readonly name: string;
   /** Of the record, which must name both. @throws AppError `unavailable` */
-  roles(): Promise<{ master: Member; slave: Member; witness: PoolHost }>;
-  /** Members as they are placed. */
-  members(): Promise<Member[]>;
-  /** Runs a statement on the member's own engine, by the sidecar's account: not through the endpoint, not subject to read-only. */
-  sql(member: Member, database?: string): MemberSql;
+  roles(): Promise<Roles>;
   /** @throws AppError `unavailable` when its container does not run */
   pids(member: Member, kind: ProcessKind): Promise<number[]>;
   signal(member: Member, kind: ProcessKind, name: NodeJS.Signals): Promise<number>;
@@ -60,68 +53,47 @@ export interface World {
   consul(on: PoolHost, method: string, path: string, options?: { input?: string; output?: string }): Promise<string>;
   /** Leader of Consul as the host's own agent says. */
   consulLeader(on: PoolHost): Promise<PoolHost | undefined>;
+  /** Orders another master. @returns what came of it, in words; `refused: …` when nothing did */
+  switchover(): Promise<string>;
 }
 
-export function createWorld({ pool, db, disks }: { pool: Pool; db: string; disks: Disks }): World {
+/** Everything of a {@link ServiceWorld} that is the same for all services. */
+export type Ground = Omit<ServiceWorld, 'roles' | 'switchover'>;
+
+export interface GroundOptions extends Pick<ServiceWorld, 'pool' | 'kind' | 'name'> {
+  /** How the engine's process is called in /proc. */
+  engine: string;
+  /** Done to a host's disks before it boots. */
+  beforeBoot?: (host: PoolHost) => void;
+}
+
+export function createGround({ pool, kind, name, engine, beforeBoot = () => undefined }: GroundOptions): Ground {
+  /** How each is called in /proc. The sidecar is the one of Node. */
+  const programs: Record<ProcessKind, string> = { engine, sidecar: 'node', supervisor: 'supervisor', endpoint: 'haproxy' };
   const docker = (host: PoolHost, ...args: string[]) => host.run('docker', args, { timeoutMs: 120_000 });
   const token = readFileSync(join(hostPaths(pool.first.root).tokens, 'bootstrap'), 'utf8').trim();
 
-  const world: World = {
-    pool,
-    db,
-    disks,
-    async status(on) {
-      const asked = on ?? pool.hosts.find(({ power }) => power === 'on') ?? pool.first;
-      return pool.json<DbJson>(['db', 'status', db], { on: asked, timeoutMs: 30_000 });
-    },
-    async members() {
-      const { members } = await world.status();
-      return members.map(({ id, node }) => ({ id, host: pool.host(node) }));
-    },
-    async roles() {
-      const { master, sync, members, sentence } = await world.status();
-      const find = (id: string | null) => members.find((member) => member.id === id);
-      const [leads, follows] = [find(master), find(sync)];
-      if (leads === undefined || follows === undefined) throw new AppError('unavailable', `${db} has no master and slave now: ${sentence}`);
-      const [on, beside] = [pool.host(leads.node), pool.host(follows.node)];
-      const witness = pool.hosts.find((host) => host !== on && host !== beside);
-      if (witness === undefined) throw new AppError('internal', 'the pool has no third host');
-      return { master: { id: leads.id, host: on }, slave: { id: follows.id, host: beside }, witness };
-    },
-    sql(member, database = db) {
-      const client = [
-        'exec',
-        '--user',
-        '7481:7481',
-        member.id,
-        'mariadb',
-        '--user=xcaas_agent',
-        '--batch',
-        '--skip-column-names',
-        '--connect-timeout',
-        '5',
-      ];
-      return async (text) => parseBatch(await docker(member.host, ...client, database, '--execute', text));
-    },
+  const ground: Ground = {
+    ...{ pool, kind, name },
     async root(member) {
       const { State } = await member.host.docker.getContainer(member.id).inspect();
       if (!State.Running || State.Pid === 0) throw new AppError('unavailable', `${member.id} does not run: ${State.Status}`);
       return State.Pid;
     },
-    async pids(member, kind) {
-      const all = withDescendants([await world.root(member)]);
-      return all.filter((pid) => programOf(pid) === PROGRAMS[kind]);
+    async pids(member, of) {
+      const all = withDescendants([await ground.root(member)]);
+      return all.filter((pid) => programOf(pid) === programs[of]);
     },
-    async signal(member, kind, name) {
-      const pids = await world.pids(member, kind);
-      for (const pid of pids) signal(pid, name);
+    async signal(member, of, how) {
+      const pids = await ground.pids(member, of);
+      for (const pid of pids) signal(pid, how);
       return pids.length;
     },
     docker,
     runFolder: (member) => join(hostPaths(member.host.root).membersRun, member.id),
     dataFolder: (member) => join(hostPaths(member.host.root).volumes, member.id, 'data'),
     async boot(...hosts) {
-      for (const host of hosts) disks.mount(host);
+      for (const host of hosts) beforeBoot(host);
       await Promise.all(hosts.map((host) => host.boot({ wait: false })));
       await Promise.all(hosts.map((host) => host.ready(180_000)));
     },
@@ -142,11 +114,11 @@ export function createWorld({ pool, db, disks }: { pool: Pool; db: string; disks
       return on.run('curl', [...args, ...data, ...(output === undefined ? [] : ['-o', output]), `http://consul/v1${path}`]);
     },
     async consulLeader(on) {
-      const leader = JSON.parse(await world.consul(on, 'GET', '/status/leader')) as string;
+      const leader = JSON.parse(await ground.consul(on, 'GET', '/status/leader')) as string;
       return pool.hosts.find(({ address }) => leader.startsWith(`${address}:`));
     },
   };
-  return world;
+  return ground;
 }
 
 function programOf(pid: number): string | undefined {

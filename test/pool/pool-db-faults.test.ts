@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '#test/random.ts';
-import { faultNamed } from '../fault/faults/vocabulary.ts';
-import { type Suite, startSuite } from '../fault/suite.ts';
+import { type DbSuite, startDbSuite } from '../fault/db-suite.ts';
+import { faultNamed } from '../fault/faults/db.ts';
 
 /** The worst of what the fault suite (test/fault) does to a database under writes, in three minutes. */
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 900_000 });
@@ -16,9 +16,9 @@ const WORST = [
 
 describe('a database under writes', () => {
   const random = createRandom(1);
-  let suite: Suite;
+  let suite: DbSuite;
   beforeAll(async () => {
-    suite = await startSuite({ seed: 1 });
+    suite = await startDbSuite({ seed: 1 });
   });
   afterAll(() => suite?.stop());
 

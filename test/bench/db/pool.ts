@@ -2,10 +2,9 @@ import { createConnection } from 'mysql2/promise';
 import { waitFor } from '#core/sleep.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { createRandom } from '#test/random.ts';
-import { faultNamed } from '../../fault/faults/vocabulary.ts';
-import { isWhole } from '../../fault/runner.ts';
-import { type Suite, startSuite } from '../../fault/suite.ts';
-import type { DbJson } from '../../fault/world.ts';
+import { type DbSuite, startDbSuite } from '../../fault/db-suite.ts';
+import { type DbJson, isWhole } from '../../fault/db-world.ts';
+import { faultNamed } from '../../fault/faults/db.ts';
 import type { Plan, Row, Say } from '../figure.ts';
 import { spread, tell } from '../stats.ts';
 
@@ -15,7 +14,7 @@ const PORT = 13307;
 
 /** A pool of three hosts in one machine, each with an engine, and clients that write through the name and through published ports all the time. */
 export async function pool(plan: Plan, say: Say, parts: ReadonlySet<PoolPart>): Promise<Row[]> {
-  const suite = await startSuite({ seed: 1 });
+  const suite = await startDbSuite({ seed: 1 });
   try {
     return [...(parts.has('create') ? [await create(suite, say)] : []), ...(parts.has('host') ? await hosts(suite, plan, say) : [])];
   } finally {
@@ -24,7 +23,7 @@ export async function pool(plan: Plan, say: Say, parts: ReadonlySet<PoolPart>): 
 }
 
 /** From the command to a master and a slave in sync, and a row that a client has written. */
-async function create({ world }: Suite, say: Say): Promise<Row> {
+async function create({ world }: DbSuite, say: Say): Promise<Row> {
   const { pool: on } = world;
   const began = performance.now();
   const size = ['--cpu', '0', '--memory', '1', '--disk', '6'];
@@ -64,7 +63,7 @@ async function create({ world }: Suite, say: Say): Promise<Row> {
   };
 }
 
-async function hosts(suite: Suite, plan: Plan, say: Say): Promise<Row[]> {
+async function hosts(suite: DbSuite, plan: Plan, say: Say): Promise<Row[]> {
   const fault = faultNamed("the master's host loses its power");
   const random = createRandom(1);
   let number = 0;
@@ -104,8 +103,8 @@ async function hosts(suite: Suite, plan: Plan, say: Say): Promise<Row[]> {
 }
 
 /** Puts Consul's leader on the master's host, or on the host without a member. Whoever leads elsewhere is stopped until another one does: Consul 1.16 hands over to nobody by name. */
-async function lead({ world }: Suite, withMaster: boolean): Promise<void> {
-  const { master, slave, witness } = await world.roles();
+async function lead({ world }: DbSuite, withMaster: boolean): Promise<void> {
+  const { master, follower: slave, witness } = await world.roles();
   const wanted = withMaster ? master.host : witness;
   const seenFrom = (on: PoolHost, except?: PoolHost) =>
     waitFor(

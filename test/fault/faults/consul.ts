@@ -6,88 +6,66 @@ import { hostPaths } from '#core/paths.ts';
 import { waitFor } from '#core/sleep.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { signal } from '#test/pool/processes.ts';
-import { EXPECT, type Fault } from '../fault.ts';
-import type { World } from '../world.ts';
+import type { Fault } from '../fault.ts';
+import { type Role, roleOf, type ServiceWorld } from '../world.ts';
 
 /** The keeper of the records is away, or remembers something else than it was told. */
 
 const CONTAINER = 'xcaas-consul';
 const WHOLE = 180;
 
-const each = (world: World, action: (host: PoolHost) => Promise<unknown>) => Promise.all(world.pool.hosts.map(action));
-const stopAll = (world: World) => each(world, (host) => world.docker(host, 'stop', '--time', '5', CONTAINER));
-const startAll = (world: World) => each(world, (host) => world.docker(host, 'start', CONTAINER));
+const each = (world: ServiceWorld, action: (host: PoolHost) => Promise<unknown>) => Promise.all(world.pool.hosts.map(action));
+const stopAll = (world: ServiceWorld) => each(world, (host) => world.docker(host, 'stop', '--time', '5', CONTAINER));
+const startAll = (world: ServiceWorld) => each(world, (host) => world.docker(host, 'start', CONTAINER));
 
 /** @throws AppError `timeout` */
-async function untilLeader(world: World): Promise<void> {
+async function untilLeader(world: ServiceWorld): Promise<void> {
   const there = await waitFor(() => world.consulLeader(world.pool.first).catch(() => undefined), { timeoutMs: 90_000, intervalMs: 500 });
   if (there === undefined) throw new AppError('timeout', 'Consul has no leader');
 }
 
-const stopped: Fault = {
-  ...{
-    name: 'Consul is stopped on all hosts',
-    expect: `the slave still acknowledges: ${EXPECT.goes_on}`,
-    lasts: [8, 25],
-    weight: 5,
-    whole: WHOLE,
-  },
-  writable: { from: 'fault', seconds: 20 },
-  async inject(world) {
-    await stopAll(world);
-    return { what: 'all hosts', heal: async () => void (await startAll(world)) };
-  },
-};
+export function consulStopped(expect: string): Fault {
+  return {
+    ...{ name: 'Consul is stopped on all hosts', expect, lasts: [8, 25], weight: 5, whole: WHOLE },
+    writable: { from: 'fault', seconds: 20 },
+    async inject(world) {
+      await stopAll(world);
+      return { what: 'all hosts', heal: async () => void (await startAll(world)) };
+    },
+  };
+}
 
-const leaderKilled: Fault = {
-  ...{
-    name: "kill -9 Consul's leader",
-    expect: EXPECT.goes_on,
-    lasts: [3, 10],
-    weight: 4,
-    whole: WHOLE,
-    writable: { from: 'fault', seconds: 30 },
-  },
-  async inject(world) {
-    const leader = await world.consulLeader(world.pool.first);
-    if (leader === undefined) throw new AppError('unavailable', 'Consul has no leader to be killed');
-    const { State } = await leader.docker.getContainer(CONTAINER).inspect();
-    // Its restart policy brings it back.
-    signal(State.Pid, 'SIGKILL');
-    return { what: leader.name, heal: async () => undefined };
-  },
-};
+export function consulLeaderKilled(expect: string): Fault {
+  return {
+    ...{ name: "kill -9 Consul's leader", expect, lasts: [3, 10], weight: 4, whole: WHOLE, writable: { from: 'fault', seconds: 30 } },
+    async inject(world) {
+      const leader = await world.consulLeader(world.pool.first);
+      if (leader === undefined) throw new AppError('unavailable', 'Consul has no leader to be killed');
+      const { State } = await leader.docker.getContainer(CONTAINER).inspect();
+      // Its restart policy brings it back.
+      signal(State.Pid, 'SIGKILL');
+      return { what: leader.name, heal: async () => undefined };
+    },
+  };
+}
 
-const stoppedAndMasterKilled: Fault = {
-  ...{
-    name: 'Consul is stopped on all hosts, then kill -9 engine of the master',
-    expect: `nobody may take over without the record: ${EXPECT.waits}`,
-  },
-  ...{ lasts: [5, 15], weight: 3, whole: WHOLE, writable: { from: 'heal', seconds: 60 } },
-  async inject(world, random) {
-    const { master } = await world.roles();
-    await stopAll(world);
-    await new Promise((resolve) => setTimeout(resolve, random.between(500, 5000)));
-    await world.signal(master, 'engine', 'SIGKILL');
-    return { what: `${master.id} on ${master.host.name}`, heal: async () => void (await startAll(world)) };
-  },
-};
-
-const stoppedAndSlaveKilled: Fault = {
-  ...{ name: 'Consul is stopped on all hosts, then kill -9 engine of the slave' },
-  expect: `the master may not go on alone without the record, and ends its engine: ${EXPECT.waits}`,
-  ...{ lasts: [5, 15], weight: 3, whole: WHOLE, writable: { from: 'heal', seconds: 60 } },
-  async inject(world, random) {
-    const { slave } = await world.roles();
-    await stopAll(world);
-    await new Promise((resolve) => setTimeout(resolve, random.between(500, 5000)));
-    await world.signal(slave, 'engine', 'SIGKILL');
-    return { what: `${slave.id} on ${slave.host.name}`, heal: async () => void (await startAll(world)) };
-  },
-};
+/** Consul goes first, then an engine. */
+export function stoppedAndKilled(role: Role, expect: string, writable: Fault['writable'] = { from: 'heal', seconds: 60 }): Fault {
+  return {
+    ...{ name: `Consul is stopped on all hosts, then kill -9 engine of the ${role}`, expect },
+    ...{ lasts: [5, 15], weight: 3, whole: WHOLE, writable },
+    async inject(world, random) {
+      const member = roleOf(await world.roles(), role);
+      await stopAll(world);
+      await new Promise((resolve) => setTimeout(resolve, random.between(500, 5000)));
+      await world.signal(member, 'engine', 'SIGKILL');
+      return { what: `${member.id} on ${member.host.name}`, heal: async () => void (await startAll(world)) };
+    },
+  };
+}
 
 /** Saves what Consul holds, for as long as `action` needs it. */
-function snapshots(world: World) {
+function snapshots(world: ServiceWorld) {
   const folder = mkdtempSync(join(tmpdir(), 'xcaas-snapshot-'));
   return {
     async save(name: string): Promise<void> {
@@ -100,7 +78,7 @@ function snapshots(world: World) {
   };
 }
 
-const restoredOld: Fault = {
+export const restoredOld: Fault = {
   name: 'Consul is restored from a snapshot older than the last change of the master',
   expect:
     'members that know a newer record neither start nor take over; once the newest snapshot is restored all is as before, and nothing acknowledged is lost',
@@ -108,9 +86,9 @@ const restoredOld: Fault = {
   async inject(world) {
     const kept = snapshots(world);
     await kept.save('old');
-    await world.pool.json(['db', 'switchover', world.db], { timeoutMs: 60_000 });
+    await world.switchover();
     const back = await waitFor(() => world.roles().catch(() => undefined), { timeoutMs: 120_000, intervalMs: 500 });
-    if (back === undefined) throw new AppError('timeout', 'no slave is in sync after the switchover');
+    if (back === undefined) throw new AppError('timeout', 'nobody is in sync after the switchover');
     await kept.save('newest');
     await kept.restore('old');
     return {
@@ -123,27 +101,30 @@ const restoredOld: Fault = {
   },
 };
 
-const recordDeleted: Fault = {
-  name: "the database's record is deleted from Consul",
-  expect:
-    'nobody makes a new one: members neither start nor take over; once the snapshot is restored all is as before, and nothing acknowledged is lost',
-  ...{ lasts: [8, 15], weight: 2, whole: WHOLE, writable: { from: 'heal', seconds: 120 } },
-  async inject(world) {
-    const kept = snapshots(world);
-    await kept.save('newest');
-    await world.consul(world.pool.first, 'DELETE', `/kv/xcaas/db/${world.db}/sync`);
-    return {
-      what: 'sync',
-      async heal() {
-        await kept.restore('newest');
-        kept.remove();
-      },
-    };
-  },
-};
+/** @param key of the record that says who leads, below the service's own */
+export function recordDeleted(key: string): Fault {
+  return {
+    name: `the ${key} record is deleted from Consul`,
+    expect:
+      'nobody makes a new one: members neither start nor take over; once the snapshot is restored all is as before, and nothing acknowledged is lost',
+    ...{ lasts: [8, 15], weight: 2, whole: WHOLE, writable: { from: 'heal', seconds: 120 } },
+    async inject(world) {
+      const kept = snapshots(world);
+      await kept.save('newest');
+      await world.consul(world.pool.first, 'DELETE', `/kv/xcaas/${world.kind}/${world.name}/${key}`);
+      return {
+        what: key,
+        async heal() {
+          await kept.restore('newest');
+          kept.remove();
+        },
+      };
+    },
+  };
+}
 
 /** All servers start with empty disks: nothing is known, no token is good. Its disks come back at the healing. */
-const wiped: Fault = {
+export const wiped: Fault = {
   name: 'Consul loses all its disks',
   expect: 'nobody starts or takes over by an empty Consul; once its data are back all is as before, and nothing acknowledged is lost',
   ...{ lasts: [8, 20], weight: 2, whole: WHOLE, writable: { from: 'heal', seconds: 120 } },
@@ -167,13 +148,3 @@ const wiped: Fault = {
     };
   },
 };
-
-export const CONSUL_FAULTS: readonly Fault[] = [
-  stopped,
-  leaderKilled,
-  stoppedAndMasterKilled,
-  stoppedAndSlaveKilled,
-  restoredOld,
-  recordDeleted,
-  wiped,
-];

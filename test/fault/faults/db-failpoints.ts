@@ -2,7 +2,7 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { signal } from '#test/pool/processes.ts';
 import { EXPECT, type Fault } from '../fault.ts';
-import type { Member, World } from '../world.ts';
+import type { Member, ServiceWorld } from '../world.ts';
 
 /** Where the sidecars of this suite look for their fail points, see controllers/xdb/sidecar/failpoint.ts. */
 export const FAILPOINTS_FILE = '/run/member/failpoints';
@@ -52,15 +52,14 @@ function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash'
     expect: 'the next sidecar, or the other member, goes on from the records; nothing acknowledged is lost',
     ...{ lasts: [6, 12], weight: 1, whole: 180, writable: { from: 'heal', seconds: 60 } },
     async inject(world) {
-      const { master, slave } = await world.roles();
+      const { master, follower: slave } = await world.roles();
       const members = [master, slave];
       const file = (member: Member) => join(world.runFolder(member), 'failpoints');
       for (const member of members) writeFileSync(file(member), `${point}:${at}=${action}${once ? '*1' : ''}`);
       const before = await sidecars(world, members);
       if (once) void forgetOnceMet(world, members, file, before);
       let asked: Promise<unknown> = Promise.resolve();
-      if (by === 'switchover')
-        asked = world.pool.json(['db', 'switchover', world.db, '--timeout', '30'], { timeoutMs: 60_000 }).catch(() => undefined);
+      if (by === 'switchover') asked = world.switchover();
       else if (by === 'failover') await world.signal(master, 'engine', 'SIGKILL');
       else asked = nap(world, slave);
       asked.catch(() => undefined);
@@ -80,19 +79,24 @@ function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash'
 }
 
 /** Longer than a commit may wait, shorter than its own sidecar bears. */
-async function nap(world: World, member: Member): Promise<void> {
+async function nap(world: ServiceWorld, member: Member): Promise<void> {
   const sleeping = await world.pids(member, 'engine');
   for (const pid of sleeping) signal(pid, 'SIGSTOP');
   await new Promise((resolve) => setTimeout(resolve, 4000));
   for (const pid of sleeping) signal(pid, 'SIGCONT');
 }
 
-async function sidecars(world: World, members: readonly Member[]): Promise<string> {
+async function sidecars(world: ServiceWorld, members: readonly Member[]): Promise<string> {
   return JSON.stringify(await Promise.all(members.map((member) => world.pids(member, 'sidecar').catch(() => []))));
 }
 
 /** A sidecar that starts again would come to the point a first time again. */
-async function forgetOnceMet(world: World, members: readonly Member[], file: (member: Member) => string, before: string): Promise<void> {
+async function forgetOnceMet(
+  world: ServiceWorld,
+  members: readonly Member[],
+  file: (member: Member) => string,
+  before: string,
+): Promise<void> {
   while (members.some((member) => existsSync(file(member)))) {
     if ((await sidecars(world, members)) !== before) for (const member of members) rmSync(file(member), { force: true });
     await new Promise((resolve) => setTimeout(resolve, 20));

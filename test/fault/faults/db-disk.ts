@@ -1,11 +1,13 @@
+import type { World } from '../db-world.ts';
 import { EXPECT, type Fault } from '../fault.ts';
+import { roleOf } from '../world.ts';
 
 /** The disk of a member's volumes is full to the last byte, at once. */
-function full(role: 'master' | 'slave', expect: string, writable: Fault['writable']): Fault {
+function full(role: 'master' | 'slave', expect: string, writable: Fault['writable']): Fault<World> {
   return {
     ...{ name: `the disk of the ${role} is full`, expect, lasts: [6, 15], weight: 3, whole: 180, writable },
     async inject(world) {
-      const { host, id } = (await world.roles())[role];
+      const { host, id } = roleOf(await world.roles(), role);
       world.disks.fill(host);
       return {
         what: `${id} on ${host.name}`,
@@ -17,7 +19,7 @@ function full(role: 'master' | 'slave', expect: string, writable: Fault['writabl
   };
 }
 
-export const DISK_FAULTS: readonly Fault[] = [
+export const DISK_FAULTS: readonly Fault<World>[] = [
   full('master', `writes are refused or wait until there is room, or the slave takes over; ${EXPECT.waits}`, { from: 'heal', seconds: 90 }),
   full('slave', EXPECT.async, { from: 'heal', seconds: 60 }),
 ];
