@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 import type { PoolHost } from '#test/pool/host.ts';
 import { type Pool, startPool } from '#test/xcaas.ts';
@@ -362,6 +363,27 @@ describe('maintenance', { timeout: 400_000 }, () => {
     for (const { id, node } of after.members) {
       const { HostConfig } = await pool.host(node).docker.getContainer(id).inspect();
       expect(HostConfig.Memory).toBe(1200 * 2 ** 20);
+    }
+    expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
+  });
+
+  it('upgrades to another image, who leads last, and refuses one that is no database', async () => {
+    const tag = 'xcaas-test/xdb-upgrade:next';
+    const { code } = await run('docker', ['build', '--quiet', '--tag', tag, '-'], {
+      input: `FROM xcaas/xdb:${VERSION}\nENV XCAAS_TEST_IMAGE=next\n`,
+      timeoutMs: 120_000,
+    });
+    expect(code).toBe(0);
+    await pool.engines.loadImages([tag]);
+    const refused = await pool.cli(['db', 'upgrade', 'adb', '--image', `xcaas/xlb:${VERSION}`, '--json']);
+    expect(refused.code).not.toBe(0);
+    expect(error(refused.stdout).message).toContain('xcaas/xlb');
+    const before = await status();
+    const after = await pool.json<DbJson>(['db', 'upgrade', 'adb', '--image', tag], { timeoutMs: 300_000 });
+    expect(after).toMatchObject({ status: 'READY', master: before.sync });
+    for (const { id, node } of after.members) {
+      const { Config } = await pool.host(node).docker.getContainer(id).inspect();
+      expect(Config.Env).toContain('XCAAS_TEST_IMAGE=next');
     }
     expect(await sql(pool.first, 'SELECT COUNT(*) FROM t')).toBe('4');
   });
