@@ -49,6 +49,23 @@ describe('a cluster of three masters and their replicas', () => {
     expect(sinceLast).toBeLessThan(20_000);
   });
 
+  it('gives copies to its own shard only: a replica that has come to follow another shard keeps what it has', async () => {
+    const shardOf = (id: string) => cluster.lab.spec.members.find((one) => one.id === id)?.shard;
+    const statuses = [...(await cluster.statuses()).values()];
+    const replica = statuses.find(({ role }) => role === 'replica')!;
+    const other = statuses.find(({ role, member }) => role === 'master' && shardOf(member) !== shardOf(replica.member))!;
+    const copies = async () => /^sync_full:\d+/m.exec(await cluster.member(other.member).cli('INFO', 'stats'))?.[0];
+    const before = await copies();
+    // As if that master's address had been its own master's before.
+    await cluster.member(replica.member).cli('CLUSTER', 'REPLICATE', other.nodeId!);
+    await eventually('it was refused', async () => /psync|sync/.test(await cluster.member(other.member).cli('ACL', 'LOG')), 15_000);
+    await cluster.becomes('it is seen', ({ state }) => state !== 'whole', 15_000).catch(() => undefined);
+    await cluster.whole(3);
+    expect(await copies()).toBe(before);
+    const own = (await cluster.member(replica.member).cli('INFO', 'replication')).split('\r\n');
+    expect(own).toContain('master_link_status:up');
+  });
+
   it('goes on without a member that is killed: its replica leads, and masters are spread again when it is back', async () => {
     const user = await cluster.client(1000);
     const { master: victim, key } = await masterWithKey(cluster);

@@ -12,8 +12,24 @@ export const ABOVE = 'cache/';
 export const backupKeys = (id: string) => ({
   folder: `${PREFIX}${id}/`,
   data: `${PREFIX}${id}/data`,
+  shard: (shard: number) => `${PREFIX}${id}/shard-${shard}`,
   marker: `${PREFIX}${id}/backup.json`,
 });
+
+/** One object of a backup: an engine's file, packed. */
+export interface BackupObject {
+  /** Of the backup. */
+  id: string;
+  key: string;
+  bytes: number;
+  sha256: string;
+}
+
+/** Pure: what a backup consists of beside its marker, those of a cluster in the order of its shards. */
+export function objectsOf({ id, bytes, sha256, shards }: CacheBackupMarker): BackupObject[] {
+  if (shards === undefined) return [{ id, key: backupKeys(id).data, bytes, sha256 }];
+  return shards.map((each) => ({ id, key: backupKeys(id).shard(each.shard), bytes: each.bytes, sha256: each.sha256 }));
+}
 
 /** Everything that one history of a cache has in a store. */
 export interface Catalog {
@@ -30,8 +46,8 @@ export async function readCatalog(store: BackupStore): Promise<Catalog> {
   for (const { key } of objects) {
     const marker = MARKER.test(key) ? await markerAt(store, key) : undefined;
     // What is smaller or larger than it was cannot be whole: it is not offered.
-    const data = marker && objects.find((object) => object.key === backupKeys(marker.id).data);
-    if (marker !== undefined && data?.bytes === marker.bytes) fulls.push(marker);
+    const isHere = (wanted: BackupObject) => objects.some((object) => object.key === wanted.key && object.bytes === wanted.bytes);
+    if (marker !== undefined && objectsOf(marker).every(isHere)) fulls.push(marker);
   }
   const complete = new Set(fulls.map(({ id }) => id));
   const unfinished = objects.flatMap(({ key }) => {
@@ -76,25 +92,55 @@ export function expired(
   };
 }
 
+/** Of a backup, what decides whether a cache can take it up. */
+export interface Fitting {
+  id: string;
+  engine: CacheSpec['engine'];
+  engineVersion: string;
+  /** What one master has to hold of it. */
+  usedBytes: number;
+  /** Of a cluster. */
+  shards: number | undefined;
+}
+
 /**
  * Whether a cache can take up a backup.
  *
- * @throws AppError `invalid` for another engine's, or more than there is room for
+ * @param cache.room of each master
+ * @throws AppError `invalid` for another engine's, another number of shards, or more than there is room for
  */
 export function refuseUnfitBackup(
-  backup: { id: string; engine: CacheSpec['engine']; engineVersion: string; usedBytes: number },
-  { name, engine, room }: { name: string; engine: CacheSpec['engine']; room: number },
+  backup: Fitting,
+  cache: Pick<CacheSpec, 'name' | 'engine' | 'mode'> & { shards: number | undefined; room: number },
 ): void {
+  const { id, engineVersion, usedBytes } = backup;
+  const { name, engine, room } = cache;
   if (backup.engine !== engine)
-    throw new AppError(
-      'invalid',
-      `the backup ${backup.id} was made by ${backup.engine} ${backup.engineVersion}, and ${name} is ${engine}`,
-      {
-        hint: `the two engines do not read each other's files: add --opt engine=${backup.engine}`,
-      },
-    );
-  if (backup.usedBytes > room)
-    throw new AppError('invalid', `the backup ${backup.id} took ${backup.usedBytes} bytes of memory, and ${name} has room for ${room}`, {
+    throw new AppError('invalid', `the backup ${id} was made by ${backup.engine} ${engineVersion}, and ${name} is ${engine}`, {
+      hint: `the two engines do not read each other's files: add --opt engine=${backup.engine}`,
+    });
+  refuseShards(backup, cache);
+  if (usedBytes > room) {
+    const what = backup.shards === undefined ? `the backup ${id} took` : `a shard of the backup ${id} took`;
+    const where = backup.shards === undefined ? name : `a master of ${name}`;
+    throw new AppError('invalid', `${what} ${usedBytes} bytes of memory, and ${where} has room for ${room}`, {
       hint: 'give more --memory',
+    });
+  }
+}
+
+/** Each shard begins with the file of one: slots are moved by a cluster that runs. */
+function refuseShards(
+  { id, shards }: Fitting,
+  { name, mode, shards: wanted }: Pick<CacheSpec, 'name' | 'mode'> & { shards: number | undefined },
+): void {
+  const of = shards === undefined ? 'of a cache with one master' : `of a cluster of ${shards} shards`;
+  if ((shards === undefined) === (mode === 'cluster'))
+    throw new AppError('invalid', `the backup ${id} is ${of}, and ${name} is ${mode === 'cluster' ? 'a cluster' : mode}`, {
+      hint: 'leave --mode away: it becomes what the other one was',
+    });
+  if (shards !== undefined && wanted !== undefined && wanted !== shards)
+    throw new AppError('invalid', `the backup ${id} is ${of}, and ${name} is to have ${wanted}`, {
+      hint: `leave --shards away, and when it is there: cache scale ${name} --shards ${wanted}`,
     });
 }

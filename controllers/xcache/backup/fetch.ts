@@ -6,12 +6,12 @@ import type { Place } from '#backup/place.ts';
 import { AppError } from '#core/errors.ts';
 import { run } from '#core/spawn.ts';
 import type { CacheSpec } from '#xcache/schema.ts';
+import type { BackupObject } from './catalog.ts';
 import { isSnapshot, openFull } from './full.ts';
-import type { CacheBackupMarker } from './schema.ts';
 
 export interface FetchOptions {
   place: Pick<Place, 'store' | 'keyOf'>;
-  marker: CacheBackupMarker;
+  object: BackupObject;
   /** Whose checker reads it. */
   engine: CacheSpec['engine'];
   /** Where the file is to be; it is there as a whole, or not at all. */
@@ -22,19 +22,19 @@ export interface FetchOptions {
 const CHECK_MS = 3_600_000;
 
 /**
- * Fetches the engine's file of a backup, and has the engine's own checker read it from the beginning to the end.
+ * Fetches an engine's file of a backup, and has the engine's own checker read it from the beginning to the end.
  *
  * @returns how many keys it holds
  * @throws AppError `invalid` where it is damaged; of the store
  */
-export async function fetchSnapshot({ place, marker, engine, path, signal }: FetchOptions): Promise<number> {
+export async function fetchSnapshot({ place, object, engine, path, signal }: FetchOptions): Promise<number> {
   const temporary = `${path}.part`;
   await mkdir(dirname(path), { recursive: true });
   try {
-    const { content, check } = await openFull(place, marker, signal);
+    const { content, check } = await openFull(place, object, signal);
     await pipeline(content, createWriteStream(temporary, { mode: 0o640, flush: true }), { signal });
     check();
-    const keys = await readThrough(engine, temporary, marker.id);
+    const keys = await readThrough(engine, temporary, object.id);
     await rename(temporary, path);
     return keys;
   } catch (error) {

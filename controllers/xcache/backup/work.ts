@@ -1,12 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import type { Job } from '#backup/jobs.ts';
 import type { Place } from '#backup/place.ts';
 import type { BackupRecords } from '#backup/records.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { deleteBackup, expired, readCatalog, readMarker } from './catalog.ts';
+import { deleteBackup, expired, objectsOf, readCatalog, readMarker } from './catalog.ts';
+import type { Contents } from './contents.ts';
 import { fetchSnapshot } from './fetch.ts';
 import { makeFull } from './full.ts';
 import type { CacheBackupMarker, CacheBackupRecord } from './schema.ts';
@@ -16,28 +16,30 @@ export interface WorkDeps {
   cache: string;
   member: string;
   records: BackupRecords<CacheBackupRecord>;
-  /** All data of this member's engine. */
-  snapshot(signal: AbortSignal): Promise<Readable>;
+  /** All data of this member's engine, or, of a cluster, those of one engine a shard. @throws AppError */
+  contents(job: Pick<CacheJob, 'present' | 'progress' | 'signal'>): Promise<Contents>;
   /** Folder for files that are looked at and thrown away. */
   scratch: string;
   log: Logger;
   now: () => Date;
 }
 
-type CacheJob = Job<CacheBackupRecord, CacheSituation>;
+export type CacheJob = Job<CacheBackupRecord, CacheSituation>;
 
 /** @throws AppError; what became of it is in the record */
 export async function doFull(deps: WorkDeps, { record: { id }, place, present, progress, signal }: CacheJob): Promise<void> {
-  const { cache, member, records, snapshot, log, now } = deps;
+  const { cache, member, records, log, now } = deps;
   const { store, pack, shown, history } = place;
-  const { spec, engineVersion, usedBytes } = present;
+  const { spec, engineVersion } = present;
   try {
     await records.change(id, (record) => ({ ...record, state: 'running', started: now().toISOString(), store: shown, history }));
+    const contents = await deps.contents({ present, progress, signal });
+    const count = contents.parts.length;
     const marker = await makeFull({
-      ...{ store, pack, now, signal, source: () => snapshot(signal) },
-      about: { id, cache, member, engine: spec.engine, engineVersion, usedBytes },
-      progress(bytes) {
-        progress(`${bytes} bytes are stored`);
+      ...{ store, pack, now, signal, contents },
+      about: { id, cache, member, engine: spec.engine, engineVersion },
+      progress(bytes, part) {
+        progress(`${bytes} bytes are stored${count > 1 ? `, ${part} of ${count} shards` : ''}`);
         void records.change(id, (record) => (record.bytes === bytes ? undefined : { ...record, bytes })).catch(() => undefined);
       },
     });
@@ -62,7 +64,9 @@ export async function doVerify(deps: WorkDeps, { record: { id }, place, present,
   await set({ state: 'running' });
   try {
     progress('it is fetched and read');
-    const keys = await fetchSnapshot({ place, marker: await readMarker(place.store, id), engine: present.spec.engine, path, signal });
+    let keys = 0;
+    for (const object of objectsOf(await readMarker(place.store, id)))
+      keys += await fetchSnapshot({ place, object, engine: present.spec.engine, path, signal });
     await set({ state: 'done', ok: true, sentence: `it was fetched and read to its end: ${keys} keys` });
     log.info({ backup: id, keys }, 'a backup was verified');
   } catch (error) {
@@ -114,6 +118,7 @@ export async function keepToPlan(
 }
 
 /** What a record says of a backup that was made. */
-function told({ started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted }: CacheBackupMarker) {
-  return { started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted };
+function told({ started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted, shards }: CacheBackupMarker) {
+  const ofCluster = shards === undefined ? {} : { shards: shards.length, shardBytes: Math.max(...shards.map((each) => each.usedBytes)) };
+  return { started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted, ...ofCluster };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type NodeLine, parseNodes } from './nodes.ts';
 import { planCluster } from './plan.ts';
+import { reportOf } from './report.ts';
 import { evenShares } from './slots.ts';
 import type { ClusterMember, ClusterWorld, SeenMember } from './world.ts';
 
@@ -36,7 +37,17 @@ function world(change: (seen: SeenMember[]) => SeenMember[] = (seen) => seen, mo
     nodes: MEMBERS.map((other) => line(other.id, { myself: other.id === id })),
   }));
   return {
-    ...{ members: MEMBERS, shards: 3, replicas: 1, seen: change(seen), born: true, moving: false, paused: false, awayForLong: false },
+    ...{
+      members: MEMBERS,
+      shards: 3,
+      replicas: 1,
+      seen: change(seen),
+      born: true,
+      moving: false,
+      resting: false,
+      paused: false,
+      awayForLong: false,
+    },
     known: Object.fromEntries(MEMBERS.map(({ id }) => [id, `n-${id}`])),
     ...more,
   };
@@ -193,6 +204,9 @@ describe('the plan of a cluster', () => {
     const steps = planCluster(world(undefined, { shards: 2 }));
     expect(steps).toMatchObject([{ do: 'move', from: 'c' }]);
     expect(planCluster(world(undefined, { shards: 2, moving: true }))).toEqual([]);
+    const resting = world(undefined, { shards: 2, resting: true });
+    expect(planCluster(resting)).toEqual([]);
+    expect(reportOf(resting, [])).toMatchObject({ state: 'moving', left: 5461 });
     expect(planCluster(world((seen) => seen.slice(0, 5), { shards: 2 }))).toEqual([]);
   });
 });

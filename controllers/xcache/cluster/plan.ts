@@ -113,7 +113,7 @@ export function mayLead(world: ClusterWorld, member: string): boolean {
  * the machine meanwhile (measured: 0.4 of their throughput, not 0.7).
  */
 function move(world: ClusterWorld): ClusterStep[] {
-  if (!isWhole(world) || world.paused) return [];
+  if (!isWhole(world) || world.paused || world.resting) return [];
   const masters = mastersOf(world);
   if (masters.includes('')) return [];
   for (const { from, to, first, last: end } of planMoves(ownersOf(world), masters)) {

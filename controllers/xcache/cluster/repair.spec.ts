@@ -22,7 +22,7 @@ function world(change: Change = () => undefined, more: Partial<ClusterWorld> & {
     ...change(id, by),
   });
   return {
-    ...{ members: MEMBERS, shards: 3, replicas: 1, born: true, moving: false, paused: false, awayForLong: false },
+    ...{ members: MEMBERS, shards: 3, replicas: 1, born: true, moving: false, resting: false, paused: false, awayForLong: false },
     known: Object.fromEntries(MEMBERS.map(({ id }) => [id, `n-${id}`])),
     seen: MEMBERS.filter(({ id }) => !gone.includes(id)).map(({ id }) => ({
       ...{ id, address: `10.0.0.${id.charCodeAt(0)}`, port: 6379, ok: true },

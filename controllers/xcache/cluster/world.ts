@@ -32,6 +32,8 @@ export interface ClusterWorld {
   known: Readonly<Record<string, string>>;
   /** A move of slots is under way. */
   moving: boolean;
+  /** The next one waits: clients have the engines to themselves for a while. What was broken off does not. */
+  resting: boolean;
   /** Nothing is moved that serves where it is. */
   paused: boolean;
   /** The same members have been away for as long as is waited for a host. */

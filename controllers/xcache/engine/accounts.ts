@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '#core/errors.ts';
+import type { ShardPlace } from '#xcache/cluster/shard-place.ts';
 import type { CacheCredentials, UserAccess } from '#xcache/schema.ts';
-import { AGENT_USER, REPLICATION_USER } from './session.ts';
+import { AGENT_USER, REPLICATION_USER, shardUser } from './session.ts';
 
 /** Pure: the accounts of an engine, as its file of accounts has them. */
 
@@ -15,7 +16,14 @@ const EVERYTHING = `+@all -@admin -@dangerous ${HARMLESS} +sort +flushdb +flusha
 const SOME_KEYS = '+@all -@admin -@dangerous +info +role +sort +sort_ro';
 const READ_ONLY = `+@all -@write -@admin -@dangerous ${HARMLESS}`;
 
-export function accounts({ agent, replication, users, access = {} }: CacheCredentials): string {
+/**
+ * Invariant of a cluster: an engine gives copies of its data to its own shard only. A replica follows an address, and asks nobody's name: where a container that was made anew has taken it
+ * over, the replica would copy another shard's data over its own. Moves of slots come from other shards, with keys and values.
+ */
+const OTHER_SHARD = '-psync -sync';
+
+/** @param place of the engine, in a cluster */
+export function accounts({ agent, replication, users, access = {} }: CacheCredentials, place?: ShardPlace): string {
   const named = Object.entries(users).map(
     ([name, passwords]) => `user ${word(name)} on ${passwords.map(hashed).join(' ')} ${rulesOf(access[name])}`,
   );
@@ -24,6 +32,9 @@ export function accounts({ agent, replication, users, access = {} }: CacheCreden
     `user default ${all.length === 0 ? 'off' : `on ${[...new Set(all)].join(' ')} ${rulesOf(undefined)}`}`,
     `user ${AGENT_USER} on ${hashed(agent)} ~* &* +@all`,
     `user ${REPLICATION_USER} on ${hashed(replication)} +psync +replconf +ping`,
+    ...(place?.all ?? []).map(
+      (shard) => `user ${shardUser(shard)} on ${hashed(agent)} ~* &* +@all${shard === place?.own ? '' : ` ${OTHER_SHARD}`}`,
+    ),
     ...named,
     '',
   ].join('\n');

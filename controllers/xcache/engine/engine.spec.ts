@@ -73,6 +73,7 @@ describe('the files of an engine', () => {
       },
       appendOnly: true,
       credentials: { agent: 'agent-password', replication, users, ...more },
+      place: spec.mode === 'cluster' ? { own: 1, all: [0, 1] } : undefined,
       ...{
         address: '10.0.0.2',
         port: 6378,
@@ -100,6 +101,15 @@ describe('the files of an engine', () => {
   it('let an engine give nobody a copy before it was told what it is', () => {
     expect(files({}, 'rp').config).toContain('\nreplicaof 127.0.0.1 1\n');
     expect(files({}, 'rp', { mode: 'cluster' }).config).not.toContain('replicaof');
+  });
+
+  it('let an engine of a cluster give copies to its own shard only', () => {
+    const { config, acl } = files({}, 'rp', { mode: 'cluster' });
+    expect(config).toContain('masteruser "_shard1"');
+    const rules = (user: string) => acl.split('\n').find((line) => line.startsWith(`user ${user} `)) ?? '';
+    expect(rules('_shard1')).toMatch(/\+@all$/);
+    expect(rules('_shard0')).toMatch(/\+@all -psync -sync$/);
+    expect(files({}, 'rp').acl).not.toContain('_shard');
   });
 
   it('cannot be broken out of', () => {

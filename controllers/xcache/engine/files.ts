@@ -1,11 +1,12 @@
 import { AppError } from '#core/errors.ts';
+import type { ShardPlace } from '#xcache/cluster/shard-place.ts';
 import { backlogBytes, dataBytes, replicaBufferBytes, subscriberBufferBytes } from '#xcache/memory.ts';
 import { engineSettings } from '#xcache/parameters.ts';
 import type { CacheCredentials, CacheSpec } from '#xcache/schema.ts';
 import { accounts } from './accounts.ts';
 import { clusterLiveSettings, clusterSettings } from './cluster-settings.ts';
 import { FENCED } from './info.ts';
-import { AGENT_USER, REPLICATION_USER } from './session.ts';
+import { AGENT_USER, REPLICATION_USER, shardUser } from './session.ts';
 
 /** Pure: the two files that an engine is started with, and what of them a running one takes. */
 
@@ -19,6 +20,8 @@ export interface EngineFiles {
 export interface EngineFilesOptions {
   spec: Pick<CacheSpec, 'engine' | 'minReplicas' | 'mode' | 'memoryBytes' | 'persistence' | 'policy' | 'tls' | 'parameters'>;
   credentials: CacheCredentials;
+  /** In a cluster. */
+  place: ShardPlace | undefined;
   address: string;
   port: number;
   paths: { data: string; acl: string; socket: string; tls: { ca: string; certificate: string; privateKey: string } };
@@ -58,8 +61,6 @@ export function engineFiles(options: EngineFilesOptions): EngineFiles {
     ['repl-diskless-sync', 'yes'],
     ['repl-diskless-sync-delay', 0],
     ['replica-announce-port', port],
-    // What moves slots speaks as this account too, and brings keys and values with it.
-    ['masteruser', spec.mode === 'cluster' ? AGENT_USER : REPLICATION_USER],
     // Flows that a load balancer of the network would forget while they are idle.
     ['tcp-keepalive', 60],
     // An engine that says nothing for two seconds is taken for dead.
@@ -74,7 +75,7 @@ export function engineFiles(options: EngineFilesOptions): EngineFiles {
   const follows = spec.mode === 'cluster' ? [] : [`replicaof ${NOBODY}`];
   return {
     config: [...lines.map(([key, value]) => `${key} ${quoted(value)}`), saves, ...follows, ''].join('\n'),
-    acl: accounts(credentials),
+    acl: accounts(credentials, options.place),
   };
 }
 
@@ -96,8 +97,9 @@ function tlsLines({ spec, port, paths: { tls } }: EngineFilesOptions): [string, 
 export function liveSettings({
   spec,
   credentials,
+  place,
   address,
-}: Pick<EngineFilesOptions, 'spec' | 'credentials' | 'address'>): [string, string | number][] {
+}: Pick<EngineFilesOptions, 'spec' | 'credentials' | 'place' | 'address'>): [string, string | number][] {
   const [replica, subscriber] = [replicaBufferBytes(spec), subscriberBufferBytes(spec)];
   return [
     ['maxmemory', dataBytes(spec)],
@@ -107,6 +109,8 @@ export function liveSettings({
       'client-output-buffer-limit',
       `replica ${replica} ${Math.floor(replica / 2)} 60 pubsub ${subscriber} ${Math.floor(subscriber / 2)} 60`,
     ],
+    // In a cluster, what moves slots speaks as this account too. Of a member that is to be no more: nobody follows it, and it follows whom it did.
+    ['masteruser', spec.mode !== 'cluster' ? REPLICATION_USER : place === undefined ? AGENT_USER : shardUser(place.own)],
     ['masterauth', spec.mode === 'cluster' ? credentials.agent : credentials.replication],
     // What a copy leaves on disk would come back, however old, where nothing is to be kept. Where something is, that file may be all that there is until the append-only file is whole.
     ['rdb-del-sync-files', spec.persistence === 'none' ? 'yes' : 'no'],

@@ -24,6 +24,8 @@ export interface SessionOptions {
 /** Account of the sidecars at every engine of a cache. */
 export const AGENT_USER = '_agent';
 export const REPLICATION_USER = '_repl';
+/** Account that engines of a cluster's shard speak as to other engines of that cluster. */
+export const shardUser = (shard: number) => `_shard${shard}`;
 
 const SECTIONS = ['server', 'clients', 'memory', 'persistence', 'stats', 'replication', 'keyspace'] as const;
 

@@ -1,12 +1,11 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
 import { AppError, messageOf } from '#core/errors.ts';
+import type { SessionOptions } from './session.ts';
 
-export interface SnapshotOptions {
-  socketPath: string;
-  user: string;
-  password: string;
+export interface SnapshotOptions extends Omit<SessionOptions, 'timeoutMs'> {
   signal: AbortSignal;
 }
 
@@ -21,15 +20,16 @@ const MARK_BYTES = 40;
  * @returns the bytes of the file; they fail when the end did not come
  * @throws AppError `engine` when it refuses: a replica that has no link to its master; `unavailable`
  */
-export async function openSnapshot({ socketPath, user, password, signal }: SnapshotOptions): Promise<Readable> {
-  const socket = connect(socketPath);
+export async function openSnapshot({ at, tls, user, password, signal }: SnapshotOptions): Promise<Readable> {
+  const isTls = tls !== undefined && 'host' in at;
+  const socket = isTls ? connectTls({ ...at, ...tls }) : connect(at);
   const stop = () => socket.destroy(new Error('it was stopped'));
   signal.addEventListener('abort', stop, { once: true });
   socket.once('close', () => signal.removeEventListener('abort', stop));
   socket.setTimeout(SILENCE_MS, () => socket.destroy(new Error('the engine fell silent')));
   try {
     signal.throwIfAborted();
-    await once(socket, 'connect');
+    await once(socket, isTls ? 'secureConnect' : 'connect');
     const reader = createReader(socket);
     for (const words of [
       ['AUTH', user, password],

@@ -14,8 +14,6 @@ import { ABOVE } from '#xcache/backup/catalog.ts';
 import { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import type { CacheSituation } from '#xcache/backup/situation.ts';
 import { doDelete, doFull, doVerify, keepToPlan, type WorkDeps } from '#xcache/backup/work.ts';
-import { AGENT_USER } from '#xcache/engine/session.ts';
-import { openSnapshot } from '#xcache/engine/snapshot.ts';
 import { peerSecretOf } from '#xcache/peer-secret.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import type { Common } from './common.ts';
@@ -35,19 +33,17 @@ const ProbeBody = z.object({
 });
 
 /** Backups of this member: what the records ask it for, and what the others may read of its volume. */
-export function createBackups(common: Common, situation: () => CacheSituation | undefined): MemberBackups {
+export function createBackups(
+  common: Common,
+  { situation, contents }: { situation: () => CacheSituation | undefined; contents: WorkDeps['contents'] },
+): MemberBackups {
   const { deps, consul, credentials } = common;
   const { cache, member, paths } = deps.config;
   const { log } = deps;
   const now = () => new Date();
   const records = createBackupRecords(consul, CacheBackupRecord, cacheKeys(cache));
   const work: WorkDeps = {
-    ...{ cache, member, records, log, now, scratch: join(paths.backup, 'scratch') },
-    async snapshot(signal) {
-      const password = credentials.current()?.agent;
-      if (password === undefined) throw new AppError('unavailable', 'the credentials of this cache are not known yet');
-      return openSnapshot({ socketPath: paths.engineSocket, user: AGENT_USER, password, signal });
-    },
+    ...{ cache, member, records, contents, log, now, scratch: join(paths.backup, 'scratch') },
   };
   const place = ({ spec }: Pick<CacheSituation, 'spec'>, address: string): Place => {
     const secrets = credentials.current();

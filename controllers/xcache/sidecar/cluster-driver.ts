@@ -14,6 +14,7 @@ import { executeClusterStep } from './cluster-steps.ts';
 import type { Common } from './common.ts';
 import { CLUSTER_PORTS } from './config.ts';
 import { writeOrder } from './move-order.ts';
+import { createPace } from './pace.ts';
 import type { RecordsView } from './records.ts';
 
 /**
@@ -45,6 +46,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
   const write = createClusterWriter(common);
   const asked = new Map<string, number>();
   const awayAge = createAgeOf();
+  const pace = createPace();
   let rest: { asks: string; at: number } | undefined;
   let born = false;
   let lost: ClusterRecord['lost'];
@@ -103,6 +105,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       members: members.map(({ id, shard }) => ({ id, shard, group: view.statuses[id]?.group ?? id })),
       ...{ shards, replicas, seen: here, born, known: Object.fromEntries([...before, ...now]) },
       moving: moving || mover.busy(),
+      resting: pace.resting(moving),
       paused: view.protocol.paused,
       awayForLong: awayAge(away.length === 0 ? undefined : away.join()) >= replaceAfterSeconds * 1000,
     };
@@ -125,6 +128,8 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       // A holder that slept does nothing after waking.
       if (!holds()) return failure;
       asked.set(key, now + (step.do === 'failover' ? AGAIN_FAILOVER_MS : AGAIN_MS));
+      // The older way rests in between.
+      if (step.do === 'move' && atomic.has(step.from)) pace.begin();
       const why = await executeClusterStep(step, world, { peers, mover, atomic });
       log[why === undefined ? 'info' : 'warn']({ do: step.do, reason, why }, 'step of the cluster');
       if (why === undefined && step.do === 'give' && step.lost)

@@ -173,7 +173,7 @@ export function startClusterMember(common: Common): ModeLoop {
         if (view === undefined || secrets === undefined) return;
         const spec = view.spec.value;
         restartSerial = spec.restartSerial;
-        await startEngine({ paths, supervisor, spec, credentials: secrets, address: common.address(), port: CLUSTER_PORTS.engine });
+        await startEngine({ paths, supervisor, spec, member, credentials: secrets, address: common.address(), port: CLUSTER_PORTS.engine });
         return;
       }
       case 'kill':

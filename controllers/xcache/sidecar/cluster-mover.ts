@@ -2,6 +2,7 @@ import { messageOf } from '#core/errors.ts';
 import type { SlotRange } from '#xcache/cluster/slots.ts';
 import { AGENT_USER, type EngineSession } from '#xcache/engine/session.ts';
 import { CLUSTER_PORTS } from './config.ts';
+import { createBreather } from './pace.ts';
 
 /**
  * Moves slots in the older way, a few at a time: marked on both sides, keys copied and removed batch by batch, then given to the new master. Clients are sent after their keys by the
@@ -43,7 +44,7 @@ const CALL_MS = 8000;
 
 export function createMover({ connect, password, holds, onEnd }: MoverOptions): Mover {
   const running = new Map<string, Promise<void>>();
-  let stopped = false;
+  const stopping = new AbortController();
   let failure: string | undefined;
 
   async function work({ from, to, slots, others }: OlderMove): Promise<void> {
@@ -55,17 +56,19 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
     };
     try {
       const [source, target] = await Promise.all([at(from.address), at(to.address)]);
+      const breathe = createBreather(stopping.signal);
       const rest = await Promise.all(others.map((address) => at(address).catch(() => undefined)));
       for (let first = slots.first; first <= slots.last; first += SLOTS_AT_ONCE) {
         const part = Array.from({ length: Math.min(SLOTS_AT_ONCE, slots.last - first + 1) }, (_, index) => first + index);
         await tell(target, part, 'IMPORTING', from.node);
         await tell(source, part, 'MIGRATING', to.node);
         // One after the other: an engine does all that one connection has sent before it looks at its clients again.
-        for (const slot of part) if (!(await empty(source, slot, to.address))) return;
+        for (const slot of part) if (!(await empty(source, slot, { address: to.address, breathe }))) return;
         // The new owner first: would it crash, nobody else says that it has the slot.
         await tell(target, part, 'NODE', to.node);
         await tell(source, part, 'NODE', to.node);
         await Promise.all(rest.map((one) => (one === undefined ? undefined : tell(one, part, 'NODE', to.node).catch(() => undefined))));
+        await breathe();
       }
       failure = undefined;
     } catch (error) {
@@ -80,13 +83,18 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
   };
 
   /** @returns false when this member may not go on */
-  async function empty(source: EngineSession, slot: number, address: string): Promise<boolean> {
+  async function empty(
+    source: EngineSession,
+    slot: number,
+    { address, breathe }: { address: string; breathe(): Promise<void> },
+  ): Promise<boolean> {
     for (;;) {
-      if (stopped || !holds()) return false;
+      if (stopping.signal.aborted || !holds()) return false;
       const keys = await source.call('CLUSTER', 'GETKEYSINSLOT', slot, KEYS_A_BATCH);
       if (!Array.isArray(keys) || keys.length === 0) return true;
       const account = ['AUTH2', AGENT_USER, password() ?? ''];
       await source.call('MIGRATE', address, CLUSTER_PORTS.engine, '', 0, MIGRATE_MS, 'REPLACE', ...account, 'KEYS', ...keys.map(String));
+      await breathe();
     }
   }
 
@@ -94,7 +102,7 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
     busy: () => running.size > 0,
     failure: () => failure,
     begin(move) {
-      if (stopped || running.has(move.from.id)) return;
+      if (stopping.signal.aborted || running.has(move.from.id)) return;
       const done = work(move).finally(() => {
         running.delete(move.from.id);
         onEnd();
@@ -102,7 +110,7 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
       running.set(move.from.id, done);
     },
     async stop() {
-      stopped = true;
+      stopping.abort();
       await Promise.all(running.values());
     },
   };

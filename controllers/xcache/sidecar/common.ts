@@ -111,7 +111,7 @@ export async function openCommon(deps: SidecarDeps, dirty: () => void): Promise<
 
   return {
     ...{ deps, consul, credentials, memory, supervisor, link, session, connect, dirty },
-    settings: keepSettings(paths, log),
+    settings: keepSettings(paths, member, log),
     say: createSayer(),
     address: () => address,
     status() {

@@ -120,7 +120,15 @@ async function start(
   const spec = view.spec.value;
   onStart(spec.restartSerial);
   await startEngine({
-    ...{ paths: config.paths, supervisor, spec, credentials: secrets, address: address(), port: XCACHE_PORTS.engine },
+    ...{
+      paths: config.paths,
+      supervisor,
+      spec,
+      member: config.member,
+      credentials: secrets,
+      address: address(),
+      port: XCACHE_PORTS.engine,
+    },
   });
   return undefined;
 }

@@ -15,6 +15,7 @@ import { createBackups } from './backups.ts';
 import { type Common, type ModeLoop, PET_MS } from './common.ts';
 import { XCACHE_PORTS } from './config.ts';
 import { endpointOf, takesWrites } from './endpoint-table.ts';
+import { engineContents } from './engine-contents.ts';
 import type { EngineLook } from './engine-link.ts';
 import { execute, type Tools } from './execute.ts';
 import { createMetrics } from './metrics.ts';
@@ -89,7 +90,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
       deps.onLeave();
     },
   };
-  const backups = createBackups(common, situation);
+  const backups = createBackups(common, { situation, contents: engineContents(common) });
   const origin = createOriginRestorer(common);
   const sentinel = serveSentinel({
     port: XCACHE_PORTS.sentinel,

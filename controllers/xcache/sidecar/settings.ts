@@ -1,6 +1,7 @@
 import { messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
+import { shardPlace } from '#xcache/cluster/shard-place.ts';
 import { accounts } from '#xcache/engine/accounts.ts';
 import { liveSettings } from '#xcache/engine/files.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
@@ -30,7 +31,7 @@ export interface SettingsKeeper {
   complaint(): string;
 }
 
-export function keepSettings(paths: SidecarPaths, log: Logger): SettingsKeeper {
+export function keepSettings(paths: SidecarPaths, member: string, log: Logger): SettingsKeeper {
   const persistence = keepPersistence(paths.data);
   let applied = '';
   /** Of the process and the persistence that nothing is left to be done for. */
@@ -39,14 +40,15 @@ export function keepSettings(paths: SidecarPaths, log: Logger): SettingsKeeper {
   let complaint = '';
 
   async function apply(session: EngineSession, { spec, credentials, address }: WantedSettings): Promise<void> {
-    const wanted = accounts(credentials);
+    const place = shardPlace(spec, member);
+    const wanted = accounts(credentials, place);
     if ((await readIfThere(paths.engineAcl)) !== wanted) {
       await writeFileAtomic(paths.engineAcl, wanted);
       // Clients of accounts that are as they were stay connected.
       await session.call('ACL', 'LOAD');
       log.info('accounts were changed');
     }
-    await session.call('CONFIG', 'SET', ...liveSettings({ spec, credentials, address }).flat());
+    await session.call('CONFIG', 'SET', ...liveSettings({ spec, credentials, place, address }).flat());
     const { ca, certificate, privateKey } = paths.tls;
     // The same names: it reads the files anew.
     if (spec.tls) await session.call('CONFIG', 'SET', 'tls-cert-file', certificate, 'tls-key-file', privateKey, 'tls-ca-cert-file', ca);
@@ -56,7 +58,17 @@ export function keepSettings(paths: SidecarPaths, log: Logger): SettingsKeeper {
     const { run, spec, credentials, address } = wanted;
     const { memoryBytes, policy, parameters } = spec;
     const certificate = spec.tls ? await readIfThere(paths.tls.certificate) : undefined;
-    const what = JSON.stringify([run, memoryBytes, policy, spec.persistence, parameters, credentials, address, certificate]);
+    const what = JSON.stringify([
+      run,
+      memoryBytes,
+      policy,
+      spec.persistence,
+      parameters,
+      credentials,
+      shardPlace(spec, member),
+      address,
+      certificate,
+    ]);
     if (what !== applied) {
       await apply(session, wanted);
       applied = what;

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Supervisor } from '#member/supervisor.ts';
+import { shardPlace } from '#xcache/cluster/shard-place.ts';
 import { engineFiles } from '#xcache/engine/files.ts';
 import type { CacheCredentials, CacheSpec } from '#xcache/schema.ts';
 import type { SidecarPaths } from './config.ts';
@@ -9,15 +10,16 @@ export interface EngineStart {
   paths: SidecarPaths;
   supervisor: Pick<Supervisor, 'start'>;
   spec: CacheSpec;
+  member: string;
   credentials: CacheCredentials;
   address: string;
   port: number;
 }
 
 /** Writes the engine's files anew and has it started. @throws AppError `conflict`, `timeout` of the supervisor */
-export async function startEngine({ paths, supervisor, spec, ...rest }: EngineStart): Promise<void> {
+export async function startEngine({ paths, supervisor, spec, member, ...rest }: EngineStart): Promise<void> {
   const files = engineFiles({
-    ...{ spec, ...rest },
+    ...{ spec, place: shardPlace(spec, member), ...rest },
     appendOnly: beginsAppendOnly(spec.persistence, await diskForm(paths.data)),
     paths: { data: paths.data, acl: paths.engineAcl, socket: paths.engineSocket, tls: paths.tls },
   });
