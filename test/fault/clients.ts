@@ -1,5 +1,6 @@
 import { AppError } from '#core/errors.ts';
-import { type History, readJournals } from '#test/history/driver.ts';
+import type { History } from '#test/history/client-process.ts';
+import { readJournals } from '#test/history/driver.ts';
 import type { Attempt } from '#test/history/journal.ts';
 import type { Outcomes } from '#test/history/outcomes.ts';
 

@@ -21,12 +21,17 @@ export const Line = z.discriminatedUnion('k', [
     ep: z.number().int().optional(),
     p: z.number().int().optional(),
     gtid: z.string().optional(),
+    /** The engine's run that took it. */
+    run: z.string().optional(),
   }),
   /** It is certainly not there: it failed before COMMIT was sent, or the server's answer says so. */
   z.object({ k: z.literal('refused'), ...key, at: z.number(), why: z.string() }),
   z.object({ k: z.literal('unknown'), ...key, at: z.number(), why: z.string() }),
 ]);
 export type Line = z.infer<typeof Line>;
+
+/** What an acknowledgement says, and when it came. */
+export type Acked = Omit<Extract<Line, { k: 'acked' }>, 'k' | 'w' | 's'>;
 
 /** Milliseconds of the machine's monotonic clock: comparable between all programs on it. */
 export const now = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
@@ -62,6 +67,7 @@ export interface Attempt {
   epoch: number | undefined;
   previous: number | undefined;
   gtid: string | undefined;
+  run?: string | undefined;
   why: string | undefined;
 }
 
@@ -99,7 +105,7 @@ export function parseJournal(text: string): Attempt[] {
     attempt.outcome = line.k;
     attempt.endedAt = line.at;
     attempt.why = line.k === 'acked' ? undefined : line.why;
-    if (line.k === 'acked') Object.assign(attempt, { server: line.srv, epoch: line.ep, previous: line.p, gtid: line.gtid });
+    if (line.k === 'acked') Object.assign(attempt, { server: line.srv, epoch: line.ep, previous: line.p, gtid: line.gtid, run: line.run });
   }
   return [...attempts.values()];
 }

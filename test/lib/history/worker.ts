@@ -1,9 +1,7 @@
 import { messageOf } from '#core/errors.ts';
-import { sleep } from '#core/sleep.ts';
-import type { Random } from '../random.ts';
-import type { Journal } from './journal.ts';
 import { TABLES } from './tables.ts';
 import { nextShape, type Shape } from './workload.ts';
+import { CertainlyNot, keepWriting, type WritingDeps, type WritingOptions } from './writing.ts';
 
 /** One connection. Each call has a deadline of its own, after which the connection is gone. */
 export interface Session {
@@ -22,31 +20,12 @@ export class SqlRefused extends Error {
   }
 }
 
-export interface WorkerOptions {
-  worker: number;
-  /** `steady` keeps its connection; `fresh` opens one for each transaction, as a client without a pool does. */
-  kind: 'steady' | 'fresh';
-  client: string;
-  /** Mean pause between two transactions, ms. */
-  thinkMs: number;
-  /** Pause before the next try after a failure, ms. */
-  retryMs: number;
+export interface WorkerOptions extends WritingOptions {
   /** Reads the epoch, one row with `epoch`, NULL when it is not known; none: the database has no epochs. */
   epochSql: string | undefined;
 }
 
-export interface WorkerDeps {
-  connect(): Promise<Session>;
-  journal: Journal;
-  random: Random;
-  now(): number;
-  /** Round that transactions are counted to. */
-  round(): number;
-  /** Returns at once unless the client is paused. */
-  mayGo(): Promise<void>;
-  stopped: AbortSignal;
-  seen(what: 'acked' | 'refused' | 'unknown' | 'unconnected', why: string, at: number): void;
-}
+export type WorkerDeps = Omit<WritingDeps<Session>, 'next'>;
 
 /**
  * Answers to a COMMIT, or to a statement that commits by itself, that leave no doubt that nothing was written: read-only (1290, 1792, 1836), lock wait
@@ -55,49 +34,26 @@ export interface WorkerDeps {
  */
 const CERTAINLY_NOT = new Set([1290, 1792, 1836, 1205, 1213, 1062, 1146, 1049, 1142, 1044, 1045]);
 
-/** Writes until stopped. Never tries a transaction twice: what is unknown stays unknown, the next one has the next number. */
-export async function runWorker(options: WorkerOptions, deps: WorkerDeps): Promise<void> {
-  const { worker, kind, thinkMs, retryMs } = options;
-  const { journal, random, now, stopped } = deps;
-  let session: Session | undefined;
-  let seq = 0;
-  while (!stopped.aborted) {
-    await deps.mayGo();
-    if (stopped.aborted) break;
-    try {
-      session ??= await deps.connect();
-    } catch (error) {
-      deps.seen('unconnected', messageOf(error), now());
-      await sleep(retryMs, stopped);
-      continue;
-    }
-    const shape = nextShape(random);
-    const transaction = { ...options, seq: ++seq, round: deps.round(), shape };
-    journal.write({ k: 'begin', w: worker, s: seq, n: shape.rows.length, r: transaction.round, chain: !shape.autocommit, at: now() });
-    const progress = { committing: false };
-    try {
-      const read = await write(session, transaction, progress);
-      const at = now();
-      const gtid = await lastGtid(session);
-      journal.write({ k: 'acked', w: worker, s: seq, at, ...read, ...(gtid === undefined ? {} : { gtid }) });
-      deps.seen('acked', '', at);
-    } catch (error) {
-      const outcome = progress.committing && !(error instanceof SqlRefused && CERTAINLY_NOT.has(error.errno)) ? 'unknown' : 'refused';
-      const at = now();
-      journal.write({ k: outcome, w: worker, s: seq, at, why: messageOf(error).slice(0, 200) });
-      deps.seen(outcome, messageOf(error), at);
-      session.close();
-      session = undefined;
-      await sleep(retryMs, stopped);
-      continue;
-    }
-    if (kind === 'fresh') {
-      session.close();
-      session = undefined;
-    }
-    await sleep(thinkMs * (0.5 + random.next()), stopped);
-  }
-  session?.close();
+/** Writes until stopped. */
+export function runWorker(options: WorkerOptions, deps: WorkerDeps): Promise<void> {
+  return keepWriting(options, {
+    ...deps,
+    next() {
+      const shape = nextShape(deps.random);
+      return {
+        rows: shape.rows.length,
+        chain: !shape.autocommit,
+        async write(session, place) {
+          const progress = { committing: false };
+          const read = await write(session, { ...options, ...place, shape }, progress).catch((error: unknown) => {
+            const isCertain = !progress.committing || (error instanceof SqlRefused && CERTAINLY_NOT.has(error.errno));
+            throw isCertain ? new CertainlyNot(messageOf(error)) : error;
+          });
+          return { ...read, at: deps.now(), ...(await lastGtid(session)) };
+        },
+      };
+    },
+  });
 }
 
 interface Transaction extends WorkerOptions {
@@ -157,11 +113,11 @@ function insertRows({ client, worker, seq, round, shape }: Transaction, { srv, e
 }
 
 /** Where the session's last transaction stands in the log. It was acknowledged before: a failure here changes nothing. */
-async function lastGtid(session: Session): Promise<string | undefined> {
+async function lastGtid(session: Session): Promise<{ gtid?: string }> {
   try {
     const [row] = await session.query<{ gtid: string }>('SELECT @@last_gtid AS gtid');
-    return row?.gtid ? String(row.gtid) : undefined;
+    return row?.gtid ? { gtid: String(row.gtid) } : {};
   } catch {
-    return undefined;
+    return {};
   }
 }
