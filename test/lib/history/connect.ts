@@ -1,59 +1,20 @@
-import { lookup } from 'node:dns/promises';
 import mysql from 'mysql2';
-import { AppError, messageOf } from '#core/errors.ts';
+import { type Address, connectToAny, type Reachable } from './addresses.ts';
 import { type Session, SqlRefused } from './worker.ts';
 
 /** Where the database is, as a client is told. */
-export interface Endpoint {
-  /** Names are resolved anew for each connection, and each address is tried. */
-  hosts: { host: string; port: number }[];
+export interface Endpoint extends Reachable {
   user: string;
   password: string;
   database: string;
   /** PEM of the CA: the connection is encrypted, and the certificate must be by that CA. `plain`: not encrypted. */
   tls: 'plain' | 'unverified' | { ca: string };
-  /** For one address. */
-  connectMs: number;
   /** For one statement; after it the connection is given up. */
   queryMs: number;
 }
 
-/**
- * Opens a connection to the first address that takes one.
- *
- * @param turn which address is asked first; those after it follow
- * @throws AppError `unavailable` with what each address said
- */
-export async function connect(endpoint: Endpoint, turn: number): Promise<Session> {
-  const addresses = await resolve(endpoint);
-  const failures: string[] = [];
-  for (let i = 0; i < addresses.length; i++) {
-    const address = addresses[(turn + i) % addresses.length]!;
-    try {
-      return await open(address, endpoint);
-    } catch (error) {
-      failures.push(`${address.host}:${address.port}: ${messageOf(error)}`);
-    }
-  }
-  throw new AppError('unavailable', failures.join('; ') || 'no address');
-}
-
-interface Address {
-  host: string;
-  port: number;
-}
-
-async function resolve({ hosts, connectMs }: Endpoint): Promise<Address[]> {
-  const found = await Promise.allSettled(
-    hosts.map(async ({ host, port }) => {
-      const answers = await within(lookup(host, { all: true, family: 4 }), connectMs, `resolving ${host}`);
-      return answers.map(({ address }) => ({ host: address, port }));
-    }),
-  );
-  const addresses = found.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-  if (addresses.length > 0) return addresses;
-  throw new AppError('unavailable', found.map((result) => (result.status === 'rejected' ? messageOf(result.reason) : '')).join('; '));
-}
+/** @throws AppError `unavailable` with what each address said */
+export const connect = (endpoint: Endpoint, turn: number): Promise<Session> => connectToAny(endpoint, turn, (at) => open(at, endpoint));
 
 function open({ host, port }: Address, { user, password, database, tls, connectMs, queryMs }: Endpoint): Promise<Session> {
   return new Promise((resolve, reject) => {
@@ -118,16 +79,4 @@ function session(connection: mysql.Connection, queryMs: number): Session {
 /** Errors of the server carry a state; those of the connection do not. */
 function isAnswer(error: mysql.QueryError): error is mysql.QueryError & { errno: number } {
   return typeof error.errno === 'number' && error.errno > 0 && error.sqlState !== undefined && error.fatal !== true;
-}
-
-async function within<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} took longer than ${ms} ms`)), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { CACHE_FAULTS, cacheFaultNamed } from './faults/cache.ts';
+
+test('each fault has a name of its own, says what must come of it, and is bounded', () => {
+  expect(new Set(CACHE_FAULTS.map(({ name }) => name)).size).toBe(CACHE_FAULTS.length);
+  for (const { name, expect: expected, lasts, writable, whole, weight, loses } of CACHE_FAULTS) {
+    expect(expected.length, name).toBeGreaterThan(20);
+    expect(lasts[0], name).toBeLessThanOrEqual(lasts[1]);
+    expect(lasts[1], name).toBeLessThanOrEqual(30);
+    expect(writable.seconds, name).toBeLessThanOrEqual(210);
+    expect(whole, name).toBeLessThanOrEqual(300);
+    expect(weight, name).toBeGreaterThan(0);
+    if (loses !== 'nothing') expect(loses.beforeMs + loses.afterMs, name).toBeLessThanOrEqual(8000);
+  }
+});
+
+test('what is planned, and what only a replica or Consul meets, loses nothing', () => {
+  for (const name of [
+    'switchover',
+    "the master's container is asked to stop",
+    'kill -9 engine of the replica',
+    'Consul is stopped on all hosts',
+  ])
+    expect(cacheFaultNamed(name).loses, name).toBe('nothing');
+  // The replica may lead by the time it is hurt.
+  expect(cacheFaultNamed('switchover, and in the middle of it: kill -9 engine of the replica').loses).not.toBe('nothing');
+  expect(() => cacheFaultNamed('rain')).toThrow('rain');
+});
