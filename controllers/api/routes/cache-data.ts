@@ -86,6 +86,7 @@ export async function cacheDataRoutes(root: FastifyInstance, deps: ApiDeps): Pro
     ...newService,
     backup: z.string().max(100).optional(),
     mode: cacheMode.optional(),
+    shards: z.number().int().min(1).max(500).optional(),
     replicas: z.number().int().min(0).max(5).optional(),
   });
   app.post(

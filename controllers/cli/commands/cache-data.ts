@@ -103,7 +103,7 @@ export const cacheDataCommands: readonly Command[] = [
     run: (context, input) => survey(context, input, 'hot-keys', ['READS (0–255)', String]),
   },
   ...backupCommands(CACHE, {
-    create: 'make a backup: all data as of one moment',
+    create: 'make a backup: all data as of one moment, of a cluster each shard’s',
     verify: 'fetch a backup and have the engine’s checker read all of it (default: the newest)',
     delete: 'delete a backup',
     keep: 'backups that are kept, whoever asked for them (default 7)',
@@ -136,8 +136,9 @@ export const cacheDataCommands: readonly Command[] = [
     options: [
       { flags: '--from <name>', about: 'whose backup' },
       { flags: '--backup <id>', about: 'which one (default: the newest)' },
-      { flags: '--mode <mode>', about: 'replicated or standalone (default: as the other one)' },
-      { flags: '--replicas <n>', about: 'replicas of the master (default: as the other one)' },
+      { flags: '--mode <mode>', about: 'replicated or standalone (default: as the other one; of a cluster, a cluster)' },
+      { flags: '--replicas <n>', about: 'replicas of each master (default: as the other one)' },
+      { flags: '--shards <n>', about: 'of a cluster: as many as the backup has; cache scale gives it others later' },
       { flags: '--cpu <cpus>', about: 'CPUs of each member (default: as the other one)' },
       { flags: '--memory <size>', about: 'memory of each member (default: as the other one)' },
       { flags: '--disk <size>', about: 'disk of each member (default: as the other one)' },
@@ -154,6 +155,7 @@ export const cacheDataCommands: readonly Command[] = [
       const answer = await context.api.post(cachePath(from, '/restore'), {
         ...{ name, backup: textOption(input, 'backup'), mode: textOption(input, 'mode'), image: textOption(input, 'image') },
         ...{ network: textOption(input, 'network'), replicas: wholeNumber(textOption(input, 'replicas'), '--replicas') },
+        shards: wholeNumber(textOption(input, 'shards'), '--shards'),
         cpus: parseCpus(textOption(input, 'cpu'), '--cpu'),
         memoryBytes: parseSize(textOption(input, 'memory'), '--memory'),
         diskBytes: parseSize(textOption(input, 'disk'), '--disk'),

@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createVolumeStore } from '#backup/stores/volume.ts';
 import { openSnapshot } from '#xcache/engine/snapshot.ts';
-import { backupKeys, expired, readCatalog, refuseUnfitBackup } from './catalog.ts';
+import { backupKeys, expired, objectsOf, readCatalog, refuseUnfitBackup } from './catalog.ts';
 import { isSnapshot, makeFull, openFull } from './full.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -23,12 +23,13 @@ async function folder(): Promise<string> {
 
 const ID = '20260101-000000-abcd';
 const KEY = { id: 'k', secret: randomBytes(32) };
-const ABOUT = { id: ID, cache: 'acache', member: 'acache-2', engine: 'valkey', engineVersion: '9.1.2', usedBytes: 10 } as const;
+const ABOUT = { id: ID, cache: 'acache', member: 'acache-2', engine: 'valkey', engineVersion: '9.1.2' } as const;
 async function make(content: Readable, path: string) {
   const store = createVolumeStore(path);
   const made = makeFull({
     ...{ about: ABOUT, store, pack: { codec: 'gzip', key: KEY }, progress: () => undefined, now: () => new Date() },
-    ...{ source: async () => content, signal: new AbortController().signal },
+    contents: { parts: [{ open: async () => ({ content, member: 'acache-2', usedBytes: 10 }) }], check: async () => undefined },
+    signal: new AbortController().signal,
   });
   return { store, made };
 }
@@ -42,18 +43,57 @@ describe('a backup of a cache', () => {
     expect(marker).toMatchObject({ contentBytes: content.length, encrypted: true, engine: 'valkey' });
     expect((await readCatalog(store)).fulls).toEqual([marker]);
     const place = { store, keyOf: () => KEY };
-    const again = await openFull(place, marker, new AbortController().signal);
+    const [object] = objectsOf(marker);
+    if (object === undefined) throw new Error('a backup of nothing');
+    const again = await openFull(place, object, new AbortController().signal);
     expect((await buffer(again.content)).equals(content)).toBe(true);
     again.check();
     const file = join(path, backupKeys(ID).data);
     const stored = await readFile(file);
     stored[5000] = (stored[5000] ?? 0) ^ 1;
     await writeFile(file, stored);
-    const damaged = await openFull(place, marker, new AbortController().signal);
+    const damaged = await openFull(place, object, new AbortController().signal);
     await expect(buffer(damaged.content)).rejects.toThrow('damaged');
     // Shorter than it was: not even offered.
     await writeFile(file, stored.subarray(0, 1000));
     expect((await readCatalog(store)).fulls).toEqual([]);
+  });
+
+  it('of a cluster is an object a shard: all of them, or none', async () => {
+    const path = await folder();
+    const store = createVolumeStore(path);
+    const data = [0, 1, 2].map((shard) => Buffer.from(`REDIS0011 of shard ${shard}`));
+    const parts = data.map((content, shard) => ({
+      shard: { shard, slots: [{ first: shard * 10, last: shard * 10 + 9 }] },
+      open: async () => ({ content: Readable.from([content]), member: `acache-${shard + 4}`, usedBytes: 100 + shard }),
+    }));
+    const all = (check: () => Promise<void>, only = parts) =>
+      makeFull({
+        ...{ about: ABOUT, store, pack: { codec: 'gzip', key: KEY }, progress: () => undefined, now: () => new Date() },
+        ...{ contents: { parts: only, check }, signal: new AbortController().signal },
+      });
+    const marker = await all(async () => undefined);
+    expect(marker).toMatchObject({ usedBytes: 303, contentBytes: data.reduce((sum, { length }) => sum + length, 0) });
+    expect(marker.shards?.map(({ shard, member, slots }) => [shard, member, slots[0]?.first])).toEqual([
+      [0, 'acache-4', 0],
+      [1, 'acache-5', 10],
+      [2, 'acache-6', 20],
+    ]);
+    expect((await readCatalog(store)).fulls).toEqual([marker]);
+    for (const [shard, object] of objectsOf(marker).entries()) {
+      const { content, check } = await openFull({ store, keyOf: () => KEY }, object, new AbortController().signal);
+      expect((await buffer(content)).equals(data[shard] ?? Buffer.alloc(0))).toBe(true);
+      check();
+    }
+    // One shard's is gone: no part of it is offered.
+    await store.delete(backupKeys(ID).shard(1));
+    expect(await readCatalog(store)).toMatchObject({ fulls: [], unfinished: [{ id: ID }, { id: ID }, { id: ID }] });
+    // They do not belong together, or one of them breaks off.
+    await expect(all(() => Promise.reject(new Error('slots have moved')))).rejects.toThrow('slots have moved');
+    expect(await store.list('')).toEqual([]);
+    const broken = { ...parts[2]!, open: () => Promise.reject(new Error('the engine died')) };
+    await expect(all(async () => undefined, [parts[0]!, parts[1]!, broken])).rejects.toThrow('the engine died');
+    expect(await store.list('')).toEqual([]);
   });
 
   it('leaves nothing when the engine breaks off', async () => {
@@ -70,15 +110,17 @@ describe('a backup of a cache', () => {
   });
 
   it('is for caches of the same engine that have room for it', () => {
-    const backup = { id: ID, engine: 'redis', engineVersion: '8.0.2', usedBytes: 100 } as const;
-    expect(() => refuseUnfitBackup(backup, { name: 'b', engine: 'valkey', room: 200 })).toThrow(
+    const backup = { id: ID, engine: 'redis', engineVersion: '8.0.2', usedBytes: 100, shards: undefined } as const;
+    const takeUp = (cache: object) =>
+      refuseUnfitBackup(backup, { name: 'b', engine: 'redis', mode: 'replicated', shards: undefined, room: 200, ...cache });
+    expect(() => takeUp({ engine: 'valkey' })).toThrow(
       expect.objectContaining({
         message: expect.stringContaining('made by redis 8.0.2, and b is valkey'),
         hint: expect.stringContaining('engine=redis'),
       }),
     );
-    expect(() => refuseUnfitBackup(backup, { name: 'b', engine: 'redis', room: 99 })).toThrow('has room for 99');
-    expect(() => refuseUnfitBackup(backup, { name: 'b', engine: 'redis', room: 100 })).not.toThrow();
+    expect(() => takeUp({ room: 99 })).toThrow('has room for 99');
+    expect(() => takeUp({ room: 100 })).not.toThrow();
   });
 
   it('goes when it is beyond the number to be kept; what failed long ago goes too', () => {
@@ -106,7 +148,8 @@ describe('the snapshot of an engine', () => {
     cleanups.push(async () => server.close());
     return path;
   }
-  const open = (socketPath: string) => openSnapshot({ socketPath, user: 'u', password: 'p', signal: new AbortController().signal });
+  const open = (socketPath: string) =>
+    openSnapshot({ at: { path: socketPath }, user: 'u', password: 'p', signal: new AbortController().signal });
   const MARK = 'm'.repeat(40);
 
   it('ends at its mark, wherever the pieces that come are cut', async () => {

@@ -128,6 +128,22 @@ describe('the plan of a cluster', () => {
     expect(begun.some((step) => step.do === 'give')).toBe(false);
   });
 
+  it('gives no slot out empty that waits for its data, and none to others while a backup is made', () => {
+    const half = (seen: SeenMember[]) =>
+      seen.map((member) => ({ ...member, nodes: member.nodes.map((node) => ({ ...node, slots: node.id === 'n-b' ? [] : node.slots })) }));
+    expect(planCluster(world(half, { born: false, fromBackup: true }))).toEqual([
+      { do: 'wait', reason: '5461 slots wait for their data, which are being restored' },
+    ]);
+    expect(planCluster(world(undefined, { born: false, fromBackup: true }))).toMatchObject([{ do: 'born' }]);
+    const grown = world(undefined, { shards: 2 });
+    expect(planCluster(grown)).toMatchObject([{ do: 'move' }]);
+    const held = { ...grown, backup: '20260101-000000-abcd' };
+    expect(planCluster(held)).toEqual([]);
+    expect(reportOf(held, [])).toMatchObject({
+      ...{ state: 'moving', sentence: '5461 slots wait until the backup 20260101-000000-abcd is made' },
+    });
+  });
+
   it('goes on with what a crash has left half given', () => {
     const half = (seen: SeenMember[]) =>
       seen.map((member) => ({ ...member, nodes: member.nodes.map((node) => ({ ...node, slots: node.id === 'n-a' ? node.slots : [] })) }));

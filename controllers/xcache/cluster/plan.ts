@@ -73,6 +73,7 @@ function give(world: ClusterWorld): ClusterStep[] {
   if (masters.includes('')) return [{ do: 'wait', reason: 'a shard has no master yet' }];
   const free = unowned(ownersOf(world));
   if (free.length === 0) return [{ do: 'born', reason: 'every slot is somebody’s' }];
+  if (world.fromBackup === true) return [{ do: 'wait', reason: `${countOf(free)} slots wait for their data, which are being restored` }];
   const shares = evenShares(masters);
   return masters.flatMap((at): ClusterStep[] => {
     const slots = (shares.get(at) ?? []).flatMap((share) => common(share, free));
@@ -113,7 +114,7 @@ export function mayLead(world: ClusterWorld, member: string): boolean {
  * the machine meanwhile (measured: 0.4 of their throughput, not 0.7).
  */
 function move(world: ClusterWorld): ClusterStep[] {
-  if (!isWhole(world) || world.paused || world.resting) return [];
+  if (!isWhole(world) || world.paused || world.resting || world.backup !== undefined) return [];
   const masters = mastersOf(world);
   if (masters.includes('')) return [];
   for (const { from, to, first, last: end } of planMoves(ownersOf(world), masters)) {

@@ -36,6 +36,8 @@ function stateOf(world: ClusterWorld, steps: readonly ClusterStep[], left: numbe
   const unlinked = world.seen.flatMap((member) => (isLinked(member.nodes) ? [] : [member.id]));
   if (away !== '') return { state: 'healing', sentence: first === undefined ? away : `${away}; ${first.reason}` };
   if (first !== undefined && first.do !== 'move') return { state: 'healing', sentence: first.reason };
+  if (left > 0 && !world.moving && first === undefined && world.backup !== undefined)
+    return { state: 'moving', sentence: `${left} slots wait until the backup ${world.backup} is made` };
   if (left > 0 || world.moving || first !== undefined)
     return { state: 'moving', sentence: left === 0 ? 'the last slots are on their way' : `${left} slots are on their way` };
   if (unlinked.length > 0) return { state: 'healing', sentence: `${unlinked.join(', ')} does not hear its master` };

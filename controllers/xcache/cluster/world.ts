@@ -36,6 +36,10 @@ export interface ClusterWorld {
   resting: boolean;
   /** Nothing is moved that serves where it is. */
   paused: boolean;
+  /** Backup that is being made of the cluster: no move begins meanwhile. */
+  backup?: string | undefined;
+  /** It begins with a backup: slots that nobody has yet wait for their data. */
+  fromBackup?: boolean;
   /** The same members have been away for as long as is waited for a host. */
   awayForLong: boolean;
 }

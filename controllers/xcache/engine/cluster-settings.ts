@@ -8,11 +8,14 @@ type Lines = [string, string | number][];
  */
 export const NODE_TIMEOUT_MS = 2000;
 
+/** In the engine's folder: whom it knows, and whose each slot is. Its own. */
+export const NODES_FILE = 'nodes.conf';
+
 /** Pure: what an engine of a cluster is started with besides. */
 export function clusterSettings({ engine, tls }: Pick<CacheSpec, 'engine' | 'tls'>, port: number): Lines {
   return [
     ['cluster-enabled', 'yes'],
-    ['cluster-config-file', 'nodes.conf'],
+    ['cluster-config-file', NODES_FILE],
     ['cluster-node-timeout', NODE_TIMEOUT_MS],
     // Whoever has any of the data may lead: the one that has most is asked first.
     ['cluster-replica-validity-factor', 0],

@@ -14,7 +14,6 @@ import { cacheVault } from '#xcache/credentials.ts';
 import type { CacheRecords } from '#xcache/observe.ts';
 import type { CacheDeps } from '#xcache/operations/deps.ts';
 import { livingRecords, livingSpec } from '#xcache/operations/living.ts';
-import type { CacheSpec } from '#xcache/schema.ts';
 import { CACHE_PREFIX, cacheKeys } from '#xcache/store.ts';
 
 /** Backups as the API shows and asks for them. They are made, verified and deleted by the sidecars of the members, whom records tell what to do. */
@@ -23,20 +22,21 @@ export interface CacheBackupView extends BackupViewBase {
   engine: string | null;
   /** Bytes of memory that the data took. */
   usedBytes: number | null;
+  /** Of a cluster: how many. */
+  shards: number | null;
 }
 
 const PROBE_MS = 60_000;
 
 /**
- * Asks for a backup. A replica makes it, or the master where there is none.
+ * Asks for a backup. A replica makes it, or the master where there is none; of a cluster one of its members, from a replica of each shard.
  *
- * @throws AppError `conflict` while another one is being made; `not_implemented` for a cluster; `unavailable` while nobody leads
+ * @throws AppError `conflict` while another one is being made; `unavailable` while nobody leads, or slots are nobody's
  */
 export async function createBackup(deps: CacheDeps, name: string): Promise<CacheBackupView> {
   const records = await livingRecords(deps, name);
   const { value: spec } = records.spec;
-  refuseCluster(spec);
-  masterOf(records);
+  workerOf(records);
   const busy = (await backupsOf(deps, name)).find(
     ({ state, deleting }) => deleting === undefined && (state === 'asked' || state === 'running'),
   );
@@ -117,10 +117,9 @@ export async function setBackupPlan(deps: CacheDeps, name: string, request: Plan
   for (const each of [schedule, verify]) if (each !== undefined && each !== '') checkSchedule(each);
   const wanted = place === undefined ? undefined : splitStore(place.trim());
   const records = await livingRecords(deps, name);
-  refuseCluster(records.spec.value);
   if (wanted !== undefined && wanted.store !== VOLUME) {
     const body = { store: wanted.store, account: wanted.credentials };
-    await askMember(deps, records, masterOf(records), { method: 'POST', path: '/backup/probe', body, timeoutMs: PROBE_MS });
+    await askMember(deps, records, workerOf(records), { method: 'POST', path: '/backup/probe', body, timeoutMs: PROBE_MS });
   }
   // The account first: whoever reads of the store can use it.
   const before = records.spec.value.backup.store;
@@ -170,28 +169,29 @@ async function restoredNow({ store }: CacheDeps, from: string, backup: string): 
   const specs = await store.specs.list(CACHE_PREFIX, (key) => /^[^/]+\/spec$/.test(key.slice(CACHE_PREFIX.length)));
   for (const { value } of specs) {
     if (value.origin?.from !== from || value.origin.backup !== backup || value.destroyed !== undefined) continue;
-    const birth = await store.births.get(cacheKeys(value.name).birth);
-    if (birth?.value.done === false) return value.name;
+    const { birth, cluster } = cacheKeys(value.name);
+    const isThere =
+      value.mode === 'cluster' ? (await store.clusters.get(cluster))?.value.born : (await store.births.get(birth))?.value.done;
+    if (isThere !== true) return value.name;
   }
   return undefined;
 }
 
-/** @throws AppError `unavailable` */
-function masterOf({ spec, lead }: CacheRecords): string {
-  if (lead?.state === 'open') return lead.master.id;
-  throw new AppError('unavailable', `nobody takes writes for ${spec.value.name} now`, { hint: `cache status ${spec.value.name}` });
-}
-
-function refuseCluster({ mode, name }: CacheSpec): void {
-  if (mode !== 'cluster') return;
-  throw new AppError('not_implemented', `${name} is a cluster: backups of clusters are not built`, {
-    hint: 'what a cluster keeps on disk survives the restart of all its members: cache set NAME persistence=aof',
-  });
+/** @returns who can be asked about backups: the master; of a cluster, whose sidecar puts it right. @throws AppError `unavailable` */
+function workerOf({ spec: { value: spec }, lead, cluster, sidecars }: CacheRecords): string {
+  const hint = `cache status ${spec.name}`;
+  if (spec.mode !== 'cluster') {
+    if (lead?.state === 'open') return lead.master.id;
+    throw new AppError('unavailable', `nobody takes writes for ${spec.name} now`, { hint });
+  }
+  const holder = sidecars.find(({ member }) => member === cluster?.holder) ?? sidecars[0];
+  if (cluster?.born === true && cluster.state !== 'down' && holder !== undefined) return holder.member;
+  throw new AppError('unavailable', `${spec.name} cannot be backed up now: ${cluster?.sentence ?? 'it is being made'}`, { hint });
 }
 
 const recordsOf = ({ store }: CacheDeps) => createRecords(store.consul, CacheBackupRecord);
 
 /** Pure. */
 export function viewOf(record: CacheBackupRecord): CacheBackupView {
-  return { ...backupViewOf(record), engine: record.engine ?? null, usedBytes: record.usedBytes ?? null };
+  return { ...backupViewOf(record), engine: record.engine ?? null, usedBytes: record.usedBytes ?? null, shards: record.shards ?? null };
 }

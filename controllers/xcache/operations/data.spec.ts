@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { AppError } from '#core/errors.ts';
 import { listEvents } from '#pool/events.ts';
 import { cacheWorld, livingCache } from '#test/xcache-operations.ts';
+import { said } from '#test/xcache-world.ts';
 import type { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import { cacheVault } from '#xcache/credentials.ts';
+import type { ClusterRecord } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import { createBackup, deleteBackup, listBackups, readBackup, setBackupPlan, verifyBackup } from './backups.ts';
-import { createCache } from './create.ts';
 import { destroyCache } from './destroy.ts';
 import { reportBigKeys, reportHotKeys, reportSlowLog } from './reports.ts';
 import { restoreCache } from './restore.ts';
@@ -33,6 +34,25 @@ async function world(change: Parameters<typeof cacheWorld>[0] = {}) {
   const put = (record: Partial<CacheBackupRecord>) =>
     made.kv.kv.put(cacheKeys('acache').backup(record.id ?? ID), JSON.stringify({ ...DONE, ...record }));
   return { ...made, put };
+}
+
+/** A cluster, and its record. */
+async function clusterOf() {
+  const made = await cacheWorld();
+  const sidecars = ['master', 'replica'].map((role, index) =>
+    said(`acache-${index + 1}`, role as 'master' | 'replica', { node: `host-${index + 1}` }),
+  );
+  await livingCache(made, { request: { mode: 'cluster', shards: 3 }, sidecars });
+  const record: ClusterRecord = {
+    ...{ v: 1, born: true, nodes: {}, holder: 'acache-2', state: 'whole', sentence: 'every slot is served', slots: {}, emptied: [] },
+  };
+  return {
+    ...made,
+    put: (change: Partial<CacheBackupRecord>) =>
+      made.kv.kv.put(cacheKeys('acache').backup(ID), JSON.stringify({ ...DONE, shards: 3, shardBytes: 400, ...change })),
+    cluster: (change: Partial<ClusterRecord>, name = 'acache') =>
+      made.kv.kv.put(cacheKeys(name).cluster, JSON.stringify({ ...record, ...change })),
+  };
 }
 
 describe('users of a cache', () => {
@@ -133,11 +153,16 @@ describe('backups of a cache', () => {
     expect(JSON.stringify(await Promise.all(kv.keys().map((key) => kv.kv.get(key))))).not.toContain('secret@');
   });
 
-  it('of a cluster are not built, and say so', async () => {
-    const { deps } = await cacheWorld();
-    await createCache(deps, { name: 'many', mode: 'cluster' });
-    await expect(createBackup(deps, 'many')).rejects.toEqual(code('not_implemented'));
-    await expect(setBackupPlan(deps, 'many', { keep: 3 })).rejects.toEqual(code('not_implemented'));
+  it('of a cluster are asked for while each slot is somebody’s, and a store is tried out by a member of it', async () => {
+    const { deps, asked, cluster } = await clusterOf();
+    await cluster({ born: false, state: 'forming', sentence: 'members are being introduced' });
+    await expect(createBackup(deps, 'acache')).rejects.toEqual(code('unavailable', /members are being introduced/));
+    await cluster({ state: 'down', sentence: '5461 slots are served by nobody' });
+    await expect(createBackup(deps, 'acache')).rejects.toEqual(code('unavailable', /5461 slots are served by nobody/));
+    await cluster({});
+    expect(await createBackup(deps, 'acache')).toMatchObject({ state: 'asked' });
+    await setBackupPlan(deps, 'acache', { store: 's3://key:secret@host/b' });
+    expect(asked.at(-1)).toMatchObject({ member: 'acache-2', path: '/backup/probe' });
   });
 });
 
@@ -178,6 +203,38 @@ describe('a restore', () => {
     await put(record);
     await expect(restoreCache(deps, { name: 'bcache', from: 'acache', ...request })).rejects.toEqual(code(wanted, message));
     expect(kv.keys().filter((key) => key.startsWith('xcaas/cache/bcache/'))).toEqual([]);
+  });
+
+  it('of a cluster makes one of as many shards, however many the other one has by now', async () => {
+    const { deps, put, cluster } = await clusterOf();
+    await put({ shards: 5 });
+    await restoreCache(deps, { name: 'bcache', from: 'acache', shards: undefined });
+    expect((await deps.store.spec('bcache')).value).toMatchObject({ mode: 'cluster', shards: 5, replicas: 1, origin: { backup: ID } });
+    // Until its slots are given out it needs the backup.
+    await expect(deleteBackup(deps, 'acache', ID)).rejects.toEqual(code('in_use', /bcache/));
+    await cluster({}, 'bcache');
+    expect((await deleteBackup(deps, 'acache', ID)).sentence).toContain('is to be deleted');
+  });
+
+  it.each([
+    ['another number of shards', { shards: 5 }, /is of a cluster of 3 shards, and bcache is to have 5/, /cache scale bcache --shards 5/],
+    ['another mode', { mode: 'replicated' }, /is of a cluster of 3 shards, and bcache is replicated/, /leave --mode away/],
+    ['too little memory for a shard', { memoryBytes: 200 * 2 ** 20 }, /a shard of the backup .* took/, /--memory/],
+  ] as const)('of a cluster is refused for %s before anything is written', async (_, request, message, hint) => {
+    const { deps, put, kv } = await clusterOf();
+    await put({ shardBytes: 2 ** 28 });
+    await expect(restoreCache(deps, { name: 'bcache', from: 'acache', ...request })).rejects.toMatchObject({
+      ...{ code: 'invalid', message: expect.stringMatching(message), hint: expect.stringMatching(hint) },
+    });
+    expect(kv.keys().filter((key) => key.startsWith('xcaas/cache/bcache/'))).toEqual([]);
+  });
+
+  it('of a cache with one master is none of a cluster', async () => {
+    const { deps, put } = await world();
+    await put({});
+    await expect(restoreCache(deps, { name: 'bcache', from: 'acache', mode: 'cluster' })).rejects.toEqual(
+      code('invalid', /of a cache with one master, and bcache is a cluster/),
+    );
   });
 
   it('of one that was destroyed is possible from a store of its own only', async () => {

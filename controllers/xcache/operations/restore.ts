@@ -23,7 +23,7 @@ export interface RestoreCacheRequest extends CreateCacheRequest {
 }
 
 /**
- * Makes a new cache from a backup of another one. Sizes, settings, network, users and passwords are those of the other one unless others are asked for; where its backups go is not.
+ * Makes a new cache from a backup of another one; of a cluster, a cluster of as many shards with the same slots. Sizes, settings, network, users and passwords are those of the other one unless others are asked for; where its backups go is not.
  *
  * @throws AppError `conflict` when the name is taken; `invalid` for another engine's, or more than there is room for; all of {@link createCache}
  */
@@ -33,15 +33,15 @@ export async function restoreCache(deps: CacheDeps, request: RestoreCacheRequest
   if (present !== undefined) return again(present.value, request);
   const { value: from } = await deps.store.spec(request.from);
   const record = request.backup === undefined ? await newestBackup(deps, from.name) : await expectBackup(deps, from.name, request.backup);
-  const { id, engine, engineVersion, usedBytes, store, state } = record;
+  const { id, engine, engineVersion, usedBytes, shards, shardBytes, store, state } = record;
   if (state !== 'done' || engine === undefined || record.deleting !== undefined)
     throw new AppError('conflict', `the backup ${id} of ${from.name} is not complete`, { hint: `cache backup list ${from.name}` });
-  const asked = await sized(deps, from, request);
+  const asked = await sized(deps, from, { ...request, shards: request.shards ?? shards });
   const options = readOptions(asked.options ?? {}, await deps.hosts());
   const spec = { memoryBytes: asked.memoryBytes ?? from.memoryBytes, persistence: options.persistence ?? from.persistence };
   refuseUnfitBackup(
-    { id, engine, engineVersion: engineVersion ?? '', usedBytes: usedBytes ?? 0 },
-    { name, engine: options.engine ?? from.engine, room: dataBytes(spec) },
+    { id, engine, engineVersion: engineVersion ?? '', usedBytes: shardBytes ?? usedBytes ?? 0, shards },
+    { name, engine: options.engine ?? from.engine, mode: asked.mode ?? from.mode, shards: request.shards, room: dataBytes(spec) },
   );
   refuseOutOfReach(from, request, store);
   const secrets = await cacheVault.read(deps, from.name);
@@ -105,6 +105,7 @@ async function sized(deps: CacheDeps, from: CacheSpec, request: RestoreCacheRequ
   return {
     ...{ name: request.name, publish: request.publish },
     mode: request.mode ?? from.mode,
+    shards: request.shards,
     replicas: request.replicas ?? (request.mode === undefined || request.mode === from.mode ? from.replicas : undefined),
     cpus: request.cpus ?? from.cpus,
     memoryBytes: request.memoryBytes ?? from.memoryBytes,

@@ -106,7 +106,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
       ...{ shards, replicas, seen: here, born, known: Object.fromEntries([...before, ...now]) },
       moving: moving || mover.busy(),
       resting: pace.resting(moving),
-      paused: view.protocol.paused,
+      ...{ paused: view.protocol.paused, backup: view.backup, fromBackup: view.spec.value.origin !== undefined },
       awayForLong: awayAge(away.length === 0 ? undefined : away.join()) >= replaceAfterSeconds * 1000,
     };
   }

@@ -6,9 +6,11 @@ import { within } from '#member/within.ts';
 import { decideMember, type MemberStep, type MemberWorld } from '#xcache/cluster/member.ts';
 import { type NodeLine, parseNodes } from '#xcache/cluster/nodes.ts';
 import { countOf } from '#xcache/cluster/slots.ts';
+import { NODES_FILE } from '#xcache/engine/cluster-settings.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
 import type { CacheMemberStatus } from '#xcache/schema.ts';
+import { createClusterBackups } from './cluster-backups.ts';
 import { startClusterDriver } from './cluster-driver.ts';
 import { type Common, type ModeLoop, PET_MS } from './common.ts';
 import { CLUSTER_PORTS } from './config.ts';
@@ -31,6 +33,8 @@ interface Turn {
   step: MemberStep;
   facts: EngineFacts | undefined;
   cluster: { ok: boolean; epoch: number };
+  /** What it is to begin with cannot be had. */
+  failed: boolean;
 }
 
 /**
@@ -53,6 +57,8 @@ export function startClusterMember(common: Common): ModeLoop {
   let succeedAt = Number.NEGATIVE_INFINITY;
   let ended = false;
   let soonTimer: NodeJS.Timeout | undefined;
+  const backups = createClusterBackups(common, { view: () => view, facts: () => last?.facts });
+  backups.start();
   const driver = startClusterDriver(common, () => (performance.now() - heardAt < CONSUL_FRESH_MS ? view : undefined));
 
   /** What was read before stays known. */
@@ -76,14 +82,18 @@ export function startClusterMember(common: Common): ModeLoop {
     supervisor.pet(PET_MS);
     await learn(look);
     const world = await worldOf(look);
-    const step = decideMember(world);
+    const held = look.state === 'down' && view !== undefined && supervisor.term() === undefined ? backups.hold(view) : undefined;
+    const step: MemberStep = held === undefined ? decideMember(world) : { rule: 'restore', do: 'wait', reason: held.sentence };
     const facts = look.state === 'running' ? look.facts : undefined;
-    last = { world, step, facts, cluster };
+    last = { world, step, facts, cluster, failed: held?.failed === true };
     common.tell(statusOf(last), step.do !== 'wait');
     await takeLock();
     const secrets = credentials.current();
     if (look.state === 'running' && view !== undefined && secrets !== undefined)
-      await settings.keep(look.session, { run: look.facts.run, spec: view.spec.value, credentials: secrets, address: common.address() });
+      await settings.keep(look.session, {
+        ...{ run: look.facts.run, spec: view.spec.value, credentials: secrets, address: common.address() },
+        born: backups.copied(view),
+      });
     if (step.do === 'wait' || isTooSoon(step)) {
       if (look.state !== 'running' || world.endingMs !== undefined) soon();
       return step.reason;
@@ -108,7 +118,7 @@ export function startClusterMember(common: Common): ModeLoop {
       return;
     }
     cluster = { ...cluster, ok: false };
-    if (nodes.length === 0) nodes = parseNodes((await readIfThere(join(paths.data, 'nodes.conf')).catch(() => undefined)) ?? '');
+    if (nodes.length === 0) nodes = parseNodes((await readIfThere(join(paths.data, NODES_FILE)).catch(() => undefined)) ?? '');
   }
 
   async function worldOf(look: EngineLook): Promise<MemberWorld> {
@@ -197,13 +207,21 @@ export function startClusterMember(common: Common): ModeLoop {
     }
   }
 
-  function statusOf({ step, facts, world }: Turn): CacheMemberStatus {
+  function statusOf({ step, facts, world, failed }: Turn): CacheMemberStatus {
     const own = facts === undefined ? undefined : nodes.find((line) => line.myself);
     const master = own?.role === 'replica' ? nodes.find((line) => line.id === own.master) : undefined;
     const role = own === undefined ? 'none' : own.role === 'replica' ? 'replica' : own.slots.length > 0 ? 'master' : 'none';
     const isServing = role === 'master' ? cluster.ok : role === 'replica' ? facts?.linkUp === true && master !== undefined : false;
     const state =
-      world.engine.state === 'running' ? (isServing ? 'running' : 'catching_up') : world.engine.state === 'starting' ? 'starting' : 'down';
+      world.engine.state === 'running'
+        ? isServing
+          ? 'running'
+          : 'catching_up'
+        : world.engine.state === 'starting'
+          ? 'starting'
+          : failed
+            ? 'failed'
+            : 'down';
     return {
       ...{ v: 1, member, node, group, address: common.address(), enginePort: CLUSTER_PORTS.engine, role, state },
       ...{
@@ -233,6 +251,7 @@ export function startClusterMember(common: Common): ModeLoop {
   return {
     turn,
     routes: [
+      ...backups.routes,
       {
         method: 'GET',
         path: '/decision',
@@ -245,6 +264,7 @@ export function startClusterMember(common: Common): ModeLoop {
           text: await metrics.text({
             ...{ status: common.status(), lead: undefined, facts: last?.facts, endpointLive: true },
             memoryBytes: view?.spec.value.memoryBytes,
+            backups: backups.figures(),
             consulReachable: performance.now() - heardAt < CONSUL_FRESH_MS,
           }),
         }),
@@ -252,7 +272,7 @@ export function startClusterMember(common: Common): ModeLoop {
     ],
     async stop() {
       clearTimeout(soonTimer);
-      await driver.stop();
+      await Promise.all([driver.stop(), backups.stop()]);
     },
   };
 }

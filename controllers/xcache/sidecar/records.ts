@@ -1,7 +1,9 @@
 import { type ConsulClient, type KvEntry, parseKv } from '#core/consul/client.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError } from '#core/errors.ts';
+import { parseJson } from '#core/json.ts';
 import { BirthRecord } from '#pool/service-schema.ts';
+import { CacheBackupRecord } from '#xcache/backup/schema.ts';
 import type { Indexed, Records } from '#xcache/protocol/types.ts';
 import { CacheMemberStatus, CacheSpec, ClusterRecord, LeadRecord, MoveOrder } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
@@ -13,6 +15,8 @@ export interface RecordsView {
   /** What live sidecars say of their members. */
   statuses: Readonly<Record<string, CacheMemberStatus>>;
   cluster: Indexed<ClusterRecord> | undefined;
+  /** Backup that is being made. */
+  backup: string | undefined;
   /** Member whose session holds the lock `leader`. */
   holder: string | undefined;
 }
@@ -57,6 +61,7 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
     spec,
     statuses: Object.fromEntries(statuses),
     cluster: indexed(byKey.get(keys.cluster), (entry) => parseRecord(ClusterRecord, entry)),
+    backup: backupOf(byKey, keys.backupsPrefix),
     holder: byKey.get(keys.leader)?.session === undefined ? undefined : byKey.get(keys.leader)?.value,
     protocol: {
       lead: indexed(byKey.get(keys.lead), (entry) => parseRecord(LeadRecord, entry)),
@@ -72,6 +77,15 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
 
 function indexed<T>(entry: KvEntry | undefined, parse: (entry: KvEntry) => T): Indexed<T> | undefined {
   return entry === undefined ? undefined : { value: parse(entry), index: entry.modifyIndex };
+}
+
+/** Of records that are not understood nobody makes a backup. */
+function backupOf(entries: ReadonlyMap<string, KvEntry>, prefix: string): string | undefined {
+  const running = [...entries.values()].flatMap(({ key, value }) => {
+    const record = key.startsWith(prefix) ? CacheBackupRecord.safeParse(parseJson(value)) : undefined;
+    return record?.success && record.data.state === 'running' ? [record.data.id] : [];
+  });
+  return running[0];
 }
 
 /** What others say of themselves is for the endpoint and for people: one that is not understood (another version) is left out. */

@@ -7,13 +7,16 @@ import { openStore } from '#backup/stores/url.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError, messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
-import { ABOVE, readMarker, refuseUnfitBackup } from '#xcache/backup/catalog.ts';
+import { ABOVE, objectsOf, readMarker, refuseUnfitBackup } from '#xcache/backup/catalog.ts';
 import { fetchSnapshot } from '#xcache/backup/fetch.ts';
+import type { BackupShard } from '#xcache/backup/schema.ts';
+import { nodesFile } from '#xcache/cluster/nodes-file.ts';
+import { NODES_FILE } from '#xcache/engine/cluster-settings.ts';
 import { dataBytes } from '#xcache/memory.ts';
 import { CacheMemberStatus, type CacheSpec } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import type { Common } from './common.ts';
-import { XCACHE_PORTS } from './config.ts';
+import { CLUSTER_PORTS, XCACHE_PORTS } from './config.ts';
 import { SNAPSHOT } from './disk-form.ts';
 import { volumeOf } from './volume-peer.ts';
 
@@ -21,9 +24,10 @@ export interface OriginRestorer {
   /**
    * Fetches what the cache begins with, in the background.
    *
+   * @param shard of a cluster: the one that this member is to lead
    * @returns undefined when this member's folder holds it; else what is done about it, or why it cannot be
    */
-  hold(spec: CacheSpec): { sentence: string; failed: boolean } | undefined;
+  hold(spec: CacheSpec, shard?: number): { sentence: string; failed: boolean } | undefined;
   stop(): Promise<void>;
 }
 
@@ -32,7 +36,7 @@ type Origin = NonNullable<CacheSpec['origin']>;
 /** A restore that failed is not tried again before so long, in milliseconds: it reads everything anew. */
 const AGAIN_MS = 15_000;
 
-export function createOriginRestorer({ deps, consul, credentials, dirty }: Common): OriginRestorer {
+export function createOriginRestorer({ deps, consul, credentials, dirty, address }: Common): OriginRestorer {
   const { paths } = deps.config;
   const { log } = deps;
   const done = join(paths.state, 'restored');
@@ -41,7 +45,7 @@ export function createOriginRestorer({ deps, consul, credentials, dirty }: Commo
   let running: Promise<void> | undefined;
   let failed: { at: number; error: AppError } | undefined;
 
-  async function restore(spec: CacheSpec, origin: Origin): Promise<void> {
+  async function restore(spec: CacheSpec, origin: Origin, shard: number | undefined): Promise<void> {
     here = await readIfThere(done);
     if (here === origin.backup) return;
     const secrets = credentials.current()?.origin;
@@ -51,12 +55,25 @@ export function createOriginRestorer({ deps, consul, credentials, dirty }: Commo
       keyOf: (id) => keys.find((key) => key.id === id),
     };
     const marker = await readMarker(place.store, origin.backup);
-    refuseUnfitBackup(marker, { name: spec.name, engine: spec.engine, room: dataBytes(spec) });
+    refuseUnfitBackup(
+      { ...marker, usedBytes: marker.shards?.[shard ?? 0]?.usedBytes ?? marker.usedBytes, shards: marker.shards?.length },
+      { ...spec, room: dataBytes(spec) },
+    );
+    const object = objectsOf(marker)[shard ?? 0];
+    if (object === undefined) throw new AppError('invalid', `the backup ${marker.id} has no shard ${shard}`);
     const path = join(paths.data, SNAPSHOT);
-    const count = await fetchSnapshot({ place, marker, engine: spec.engine, path, signal: stopping.signal });
+    const count = await fetchSnapshot({ place, object, engine: spec.engine, path, signal: stopping.signal });
+    if (marker.shards !== undefined && shard !== undefined) await writeNodes(spec, marker.shards, shard);
     await writeFileAtomic(done, origin.backup);
     here = origin.backup;
     log.info({ from: origin.from, backup: origin.backup, keys: count }, 'the data were restored');
+  }
+
+  /** It begins with the slots that its shard had. */
+  async function writeNodes(spec: CacheSpec, shards: readonly BackupShard[], own: number): Promise<void> {
+    const { engine: port, bus: busPort } = CLUSTER_PORTS;
+    const seed = `${spec.name} ${spec.created}`;
+    await writeFileAtomic(join(paths.data, NODES_FILE), nodesFile({ shards, own, seed, address: address(), port, busPort }));
   }
 
   async function storeOf({ from, store, history }: Origin): Promise<BackupStore> {
@@ -84,11 +101,11 @@ export function createOriginRestorer({ deps, consul, credentials, dirty }: Commo
   }
 
   return {
-    hold(spec) {
+    hold(spec, shard) {
       const { origin, name } = spec;
       if (origin === undefined || here === origin.backup) return undefined;
       if (running === undefined && (failed === undefined || performance.now() - failed.at > AGAIN_MS)) {
-        running = restore(spec, origin)
+        running = restore(spec, origin, shard)
           .then(() => {
             failed = undefined;
           })

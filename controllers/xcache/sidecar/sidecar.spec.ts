@@ -75,6 +75,13 @@ describe('records', () => {
     expect(view({}, entry(KEYS.member('acache-3'), { v: 2 }, { session: 's3' })).protocol.present).toHaveLength(2);
   });
 
+  it('say which backup is being made', () => {
+    const id = '20260101-000000-abcd';
+    const record = (state: string) =>
+      entry(KEYS.backup(id), { v: 1, id, cache: 'acache', kind: 'full', by: 'user', state, created: '2026', store: 'volume' });
+    expect([view().backup, view({}, record('asked')).backup, view({}, record('running')).backup]).toEqual([undefined, undefined, id]);
+  });
+
   it('that decisions rest on are never guessed', () => {
     expect(() => view({ state: 'unheard-of' as 'open' })).toThrow('does not fit its schema');
     const of = (memoryBytes: number) => viewOf(entries(), 'acache', 0, memoryBytes).spec.value.memoryBytes;
