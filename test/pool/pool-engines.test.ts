@@ -174,7 +174,9 @@ describe('an overlay', () => {
     await sleep(2500);
     const frozen = await load.report();
     n2.thaw();
-    expect(Object.keys(frozen.byReason)).toEqual(['timeout']);
+    expect(frozen.byReason.timeout).toBeGreaterThan(0);
+    // Refused by nobody; the engines forget the names of a host whose gossip they miss, some sooner.
+    expect(Object.keys(frozen.byReason).filter((reason) => reason !== 'timeout' && reason !== 'dns')).toEqual([]);
     expect(await waitFor(async () => ((await load.report()).ok > frozen.ok + 20 ? true : undefined), { timeoutMs: 10_000 })).toBe(true);
     await load.stop();
     expect(await running(n2, 'web2')).toBe(true);
