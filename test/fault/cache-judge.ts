@@ -11,17 +11,32 @@ import type { Judge } from './runner.ts';
 /** From the healing: what a frozen member had been asked before, it may answer in the moment in which it wakes. */
 const WAKING_MS = 1500;
 
-export function createCacheJudge({ world, clients, leads }: { world: CacheWorld; clients: Clients; leads: Leads }): Judge<CacheFault> {
+export function createCacheJudge({
+  world,
+  clients,
+  leads,
+}: {
+  world: CacheWorld;
+  clients: Clients;
+  leads?: Leads | undefined;
+}): Judge<CacheFault> {
   const mayLose: Gap[] = [];
   /** The first round that is read number by number. */
   let since = 0;
   let verified: CacheState['rounds'] = [];
 
-  /** The master and its replica; the clients are at rest, and what was written is on its way for a moment yet. */
+  /** The masters and their replicas; the clients are at rest, and what was written is on its way for a moment yet. */
   async function readAll(from: number): Promise<CacheState[]> {
-    const { master, follower } = await world.roles();
+    const copies = await world.copies();
     for (let tries = 0; ; tries++) {
-      const states = await Promise.all([master, follower].map((member) => readState(member.id, world.command(member), from)));
+      const states = await Promise.all(
+        copies.map((members) =>
+          readState(
+            members.map((member) => ({ id: member.id, command: world.command(member) })),
+            from,
+          ),
+        ),
+      );
       if (tries === 5 || states.every(({ digest }) => digest === states[0]!.digest)) return states;
       await sleep(500);
     }
@@ -37,7 +52,7 @@ export function createCacheJudge({ world, clients, leads }: { world: CacheWorld;
       const from = scope === 'window' ? since : 0;
       const states = await readAll(from);
       const attempts = (scope === 'window' ? clients.attempts() : clients.everything()).filter(({ round }) => round >= from);
-      const verdict = check({ attempts, states, verified: scope === 'window' ? verified : [], leads: leads.seen(), mayLose });
+      const verdict = check({ attempts, states, verified: scope === 'window' ? verified : [], leads: leads?.seen(), mayLose });
       return { ...verdict, sentence: describeVerdict(verdict) };
     },
     async nextWindow(round) {

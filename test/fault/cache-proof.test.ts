@@ -17,7 +17,7 @@ describe.runIf(process.env.XCAAS_FAULT_PROVE !== undefined)('without fencing', (
   });
 
   it('two masters take writes at once, and it is found', async () => {
-    suite = await startCacheSuite({ seed: 1, guards: 'lease', opts: ['min-replicas=0'] });
+    suite = await startCacheSuite({ seed: 1, guards: 'lease', create: ['--opt', 'min-replicas=0'] });
     const fault = { ...cacheFaultNamed("the master's host is cut off from everything"), lasts: [12, 15] as const };
     const { failures, found } = await suite.runner.run(fault, 1, createRandom(1));
     process.stderr.write(`  ${failures.join('\n') || 'nothing found'}\n`);

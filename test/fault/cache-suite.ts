@@ -16,38 +16,47 @@ export interface CacheSuiteOptions {
   seed: number;
   /** Guards of the protocol to switch off in all sidecars, as `XCAAS_TEST_GUARDS` names them. */
   guards?: string;
-  /** `key=value` for `cache create --opt`. */
-  opts?: readonly string[];
+  /** Of `cache create`: a replicated one that keeps its data on disk, if not given. */
+  create?: readonly string[];
+  /** In place of one master and one replica. */
+  isCluster?: boolean;
 }
 
 const CACHE = 'acache';
 const CLIENT = fileURLToPath(new URL('../lib/cache-history/client.ts', import.meta.url));
 
-export function startCacheSuite({ seed, guards = '', opts = ['persistence=aof'] }: CacheSuiteOptions): Promise<CacheSuite> {
+const KEPT = ['--opt', 'persistence=aof'];
+/** Three shards of a master and a replica on three hosts. */
+const CLUSTER = ['--mode', 'cluster', '--shards', '3', '--replicas', '1'];
+
+export function startCacheSuite({ seed, guards = '', isCluster = false, create = KEPT }: CacheSuiteOptions): Promise<CacheSuite> {
   return startServiceSuite<CacheWorld, CacheFault>({
     seed,
     world: (pool) => createCacheWorld({ pool, cache: CACHE }),
     async make(world) {
       const image = await testImage(world.pool, 'xcache', { XCAAS_TEST_GUARDS: guards });
-      const settings = ['replace-after=3600', ...opts].flatMap((opt) => ['--opt', opt]);
-      await world.pool.json(['cache', 'create', '--memory', '1', '--image', image, ...settings, CACHE], { timeoutMs: 180_000 });
+      const settings = ['--memory', isCluster ? '256m' : '1', '--opt', 'replace-after=3600', ...(isCluster ? CLUSTER : []), ...create];
+      await world.pool.json(['cache', 'create', '--image', image, ...settings, CACHE], { timeoutMs: 180_000 });
       const whole = await waitFor(async () => (isWhole(await world.status()) ? true : undefined), { timeoutMs: 60_000, intervalMs: 500 });
       if (!whole) throw new AppError('timeout', `${CACHE} did not become whole: ${JSON.stringify(await world.status())}`);
     },
     async begin(world, journals) {
-      const leads = followLeads(world);
-      const clients = await startClients(world, { journals, seed });
+      const leads = isCluster ? undefined : followLeads(world);
+      const clients = await startClients(world, { journals, seed, isCluster });
       const look = async () => {
         const status = await world.status();
         return { epoch: status.epoch, isWhole: isWhole(status), sentence: `${status.status}: ${status.sentence}` };
       };
-      return { clients, look, judge: createCacheJudge({ world, clients, leads }), stop: leads.stop };
+      return { clients, look, judge: createCacheJudge({ world, clients, leads }), stop: () => leads?.stop() };
     },
   });
 }
 
 /** One client on every host, so that one is beside the master wherever that is; each finds the cache by its name. */
-async function startClients(world: CacheWorld, { journals, seed }: { journals: string; seed: number }): Promise<Clients> {
+async function startClients(
+  world: CacheWorld,
+  { journals, seed, isCluster }: { journals: string; seed: number; isCluster: boolean },
+): Promise<Clients> {
   const { pool, name } = world;
   const { endpoint } = await world.status();
   const { user, password } = await pool.json<{ user: string; password: string }>(['cache', 'url', name]);
@@ -62,8 +71,15 @@ async function startClients(world: CacheWorld, { journals, seed }: { journals: s
           from: { inContainer: { host, network: 'xcaas', image: 'node:24-trixie-slim' } },
           orders: {
             ...place,
-            ...{ steady: 3, fresh: 1, thinkMs: 40, retryMs: 50 },
-            endpoint: { hosts: [{ host: endpoint.host, port: endpoint.port }], user, password, connectMs, answerMs: 2500 },
+            ...{ steady: isCluster ? 4 : 3, fresh: isCluster ? 0 : 1, thinkMs: 40, retryMs: 50 },
+            endpoint: {
+              hosts: [{ host: endpoint.host, port: endpoint.port }],
+              user,
+              password,
+              connectMs,
+              answerMs: 2500,
+              cluster: isCluster,
+            },
           },
         }),
     }),

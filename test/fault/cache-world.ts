@@ -17,7 +17,8 @@ export interface CacheJson {
   epoch: number;
   master: string | null;
   endpoint: { host: string; port: number };
-  members: { id: string; role: string; state: string; node: string; insync: boolean; sentence?: string }[];
+  members: { id: string; role: string; state: string; node: string; insync: boolean; shard: number; sentence?: string }[];
+  cluster?: { state: string };
 }
 
 /** The cache on its pool, as faults and checks see and touch it. */
@@ -26,12 +27,22 @@ export interface CacheWorld extends ServiceWorld {
   status(on?: PoolHost): Promise<CacheJson>;
   /** Members as they are placed. */
   members(): Promise<Member[]>;
+  /** Masters, and those that follow them: what each list's members have together is everything. */
+  copies(): Promise<Member[][]>;
   /** Asks the member's own engine, by the sidecar's account: not through the endpoint. */
   command(member: Member): MemberCommand;
 }
 
 export function createCacheWorld({ pool, cache }: { pool: Pool; cache: string }): CacheWorld {
   const ground = createGround({ pool, kind: 'cache', name: cache, engine: 'valkey-server' });
+  /** Of a cluster, another shard is meant each time. */
+  let turn = 0;
+  const sides = async () => {
+    const { mode, master, members, sentence } = await world.status();
+    const placed = members.map((member) => ({ ...member, host: pool.host(member.node) }));
+    const leads = ({ id, role }: CacheJson['members'][number]) => (mode === 'cluster' ? role === 'master' : id === master);
+    return { masters: placed.filter(leads), followers: placed.filter((member) => !leads(member) && member.insync), sentence };
+  };
   const world: CacheWorld = {
     ...ground,
     async status(on) {
@@ -43,15 +54,18 @@ export function createCacheWorld({ pool, cache }: { pool: Pool; cache: string })
       return members.map(({ id, node }) => ({ id, host: pool.host(node) }));
     },
     async roles() {
-      const { master, members, sentence } = await world.status();
-      const leads = members.find(({ id }) => id === master);
-      const follows = members.find(({ id, insync }) => id !== master && insync);
+      const { masters, followers, sentence } = await sides();
+      const leads = masters[turn++ % Math.max(1, masters.length)];
+      const follows = followers.find(({ shard }) => shard === leads?.shard);
       if (leads === undefined || follows === undefined)
         throw new AppError('unavailable', `${cache} has no master and replica now: ${sentence}`);
-      const [on, beside] = [pool.host(leads.node), pool.host(follows.node)];
-      const witness = pool.hosts.find((host) => host !== on && host !== beside);
+      const witness = pool.hosts.find((host) => host !== leads.host && host !== follows.host);
       if (witness === undefined) throw new AppError('internal', 'the pool has no third host');
-      return { master: { id: leads.id, host: on }, follower: { id: follows.id, host: beside }, witness };
+      return { master: leads, follower: follows, witness };
+    },
+    async copies() {
+      const { masters, followers } = await sides();
+      return [masters, followers];
     },
     command(member) {
       return async (...words) => {
@@ -73,8 +87,10 @@ export function createCacheWorld({ pool, cache }: { pool: Pool; cache: string })
   return world;
 }
 
-/** A master, and every other member in sync with it. */
-export function isWhole({ status, master, members }: CacheJson): boolean {
-  if (status !== 'READY' || master === null) return false;
+/** A master, in each shard, and every other member in sync with it. */
+export function isWhole({ status, mode, master, members, cluster }: CacheJson): boolean {
+  if (status !== 'READY') return false;
+  if (mode === 'cluster')
+    return cluster?.state === 'whole' && members.every(({ role, state, insync }) => state === 'running' && (role === 'master' || insync));
   return members.every(({ id, role, state, insync }) => state === 'running' && (id === master ? role === 'master' : insync));
 }

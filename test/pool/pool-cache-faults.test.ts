@@ -18,7 +18,7 @@ describe('a cache under writes', () => {
   const random = createRandom(1);
   let suite: CacheSuite;
   beforeAll(async () => {
-    suite = await startCacheSuite({ seed: 1, opts: [] });
+    suite = await startCacheSuite({ seed: 1, create: [] });
   });
   afterAll(() => suite?.stop());
 

@@ -112,13 +112,16 @@ describe('what a member holds', () => {
     const own = { round: 2, client: 'w0-on n1-1', worker: 3 };
     expect([placeOf(listKey(own)), placeOf(countKey(own)), placeOf('else')]).toEqual([own, own, undefined]);
     const answer = 'list:{2/w0-n1-1/3} 2 7,9\nlist:{1/w0-n1-1/3} 1 5\nlist:{2/w0-n2-2/1} 1 \n';
-    const read = await readState('acache-1', async () => answer, 2);
+    const from = (text: string) => [{ id: 'acache-1', command: async () => text }];
+    const read = await readState(from(answer), 2);
     expect(read.kept).toEqual([
       { round: 2, client: 'w0-n1-1', worker: 3, numbers: [7, 9], count: 2 },
       { round: 2, client: 'w0-n2-2', worker: 1, numbers: [], count: 1 },
     ]);
     expect(read.rounds).toMatchObject([{ round: 1, numbers: 1 }]);
-    expect((await readState('acache-2', async () => answer.replace('5', '6'), 2)).digest).not.toBe(read.digest);
-    await expect(readState('acache-2', async () => 'ERR no\n', 2)).rejects.toThrow('not understood: ERR no');
+    expect((await readState(from(answer.replace('5', '6')), 2)).digest).not.toBe(read.digest);
+    const parts = answer.split('\n').map((line, at) => ({ id: `big-${at}`, command: async () => line }));
+    expect(await readState(parts, 2)).toEqual({ ...read, member: 'big-0, big-1, big-2, big-3' });
+    await expect(readState(from('ERR no\n'), 2)).rejects.toThrow('not understood: ERR no');
   });
 });

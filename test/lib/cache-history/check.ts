@@ -35,8 +35,8 @@ export interface CacheEvidence {
   states: readonly CacheState[];
   /** What earlier rounds held when they were checked. */
   verified?: readonly CacheState['rounds'][number][];
-  /** All that was ever on record. */
-  leads: readonly Lead[];
+  /** All that was ever on record; none where no record says who leads, as in a cluster: then that is not held against anything. */
+  leads?: readonly Lead[] | undefined;
   /** Times in which a write may have been acknowledged and be missing, by the stated bound. */
   mayLose?: readonly Gap[];
 }
@@ -71,7 +71,7 @@ export function check({ attempts, states, verified = [], leads, mayLose = [] }: 
     if (mayLose.some(({ from, to }) => at >= from && at <= to)) excused += 1;
     else report('lost', id, `acknowledged by ${named(attempt.run, leads)}${beyond(at, mayLose)} and not there`);
   }
-  const besideMs = checkMasters(attempts, leads, report);
+  const besideMs = leads === undefined ? 0 : checkMasters(attempts, leads, report);
   checkRounds(master, verified, report);
   for (const other of others)
     if (other.digest !== master.digest)
@@ -175,7 +175,7 @@ function checkRounds({ member, rounds }: CacheState, verified: NonNullable<Cache
   }
 }
 
-function named(run: string | undefined, leads: readonly Lead[]): string {
+function named(run: string | undefined, leads: readonly Lead[] = []): string {
   const own = leads.filter((lead) => lead.run === run);
   return own.length === 0 ? `the engine ${run}` : `${own[0]!.member} (epoch ${own.map(({ epoch }) => epoch).join(', ')})`;
 }

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis';
+import { type Cluster, Redis } from 'ioredis';
 import { messageOf } from '#core/errors.ts';
 import { type Address, connectToAny, type Reachable, within } from '../history/addresses.ts';
 import { CertainlyNot } from '../history/writing.ts';
@@ -10,6 +10,8 @@ export interface CacheEndpoint extends Reachable {
   password: string;
   /** For one answer; after it the connection is given up. */
   answerMs: number;
+  /** The addresses are of a cluster's members. */
+  cluster?: boolean;
 }
 
 /** One connection; nothing is sent twice on it. */
@@ -23,13 +25,19 @@ export interface CacheSession {
 export const connect = (endpoint: CacheEndpoint, turn: number): Promise<CacheSession> =>
   connectToAny(endpoint, turn, (at) => open(at, endpoint));
 
-async function open({ host, port }: Address, { user, password, connectMs, answerMs }: CacheEndpoint): Promise<CacheSession> {
-  const client = new Redis({
-    ...{ host, port, username: user, password, connectTimeout: connectMs, socketTimeout: answerMs },
+async function open({ host, port }: Address, { user, password, connectMs, answerMs, cluster }: CacheEndpoint): Promise<CacheSession> {
+  const common = {
+    ...{ username: user, password, connectTimeout: connectMs, socketTimeout: answerMs },
     // What became of a command is for the journal to know, not for the client to mend.
-    ...{ lazyConnect: true, retryStrategy: null, enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 },
-    enableReadyCheck: false,
-  });
+    ...{ retryStrategy: null, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0, enableReadyCheck: false },
+  };
+  const client = cluster
+    ? new Redis.Cluster([{ host, port }], {
+        ...{ lazyConnect: true, enableOfflineQueue: false, clusterRetryStrategy: () => null, slotsRefreshTimeout: connectMs },
+        // Asked elsewhere only by an engine's word, which has done nothing of it then.
+        ...{ retryDelayOnFailover: 0, slotsRefreshInterval: 1000, redisOptions: common },
+      })
+    : new Redis({ ...common, host, port, lazyConnect: true, enableOfflineQueue: false });
   client.on('error', () => undefined);
   try {
     await within(client.connect(), connectMs * 2, `a greeting of ${host}`);
@@ -37,24 +45,23 @@ async function open({ host, port }: Address, { user, password, connectMs, answer
     client.disconnect();
     throw error;
   }
-  return {
-    async append(place, seq) {
-      const answers = await within(
-        client.multi().rpush(listKey(place), String(seq)).incr(countKey(place)).info('server').exec(),
-        answerMs * 2,
-        'the answer',
-      ).catch((error: unknown) => {
-        throw isAnswer(error) ? new CertainlyNot(reasonsOf(error)) : error;
-      });
-      const failed = answers?.find(([error]) => error !== null)?.[0];
-      // Of a transaction that was begun, all is done or nothing was sent back: which part failed decides nothing.
-      if (answers === null || failed) throw new Error(`the transaction: ${failed?.message ?? 'not done'}`);
-      const run = /run_id:([0-9a-f]+)/.exec(String(answers[2]?.[1]))?.[1];
-      if (run === undefined) throw new Error('INFO without a run_id');
-      return run;
-    },
-    close: () => client.disconnect(),
-  };
+  return { append: (place, seq) => append(client, place, seq, answerMs), close: () => client.disconnect() };
+}
+
+async function append(client: Redis | Cluster, place: Place, seq: number, answerMs: number): Promise<string> {
+  const answers = await within(
+    client.multi().rpush(listKey(place), String(seq)).incr(countKey(place)).info('server').exec(),
+    answerMs * 2,
+    'the answer',
+  ).catch((error: unknown) => {
+    throw isAnswer(error) ? new CertainlyNot(reasonsOf(error)) : error;
+  });
+  const failed = answers?.find(([error]) => error !== null)?.[0];
+  // Of a transaction that was begun, all is done or nothing was sent back: which part failed decides nothing.
+  if (answers === null || failed) throw new Error(`the transaction: ${failed?.message ?? 'not done'}`);
+  const run = /run_id:([0-9a-f]+)/.exec(String(answers[2]?.[1]))?.[1];
+  if (run === undefined) throw new Error('INFO without a run_id');
+  return run;
 }
 
 /** What the engine said, to the whole transaction: nothing of it was done. */

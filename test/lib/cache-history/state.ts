@@ -23,7 +23,7 @@ export interface CacheState {
 /** Runs one command on a member's own engine. @returns the answer as the engine's command line prints it */
 export type MemberCommand = (...words: string[]) => Promise<string>;
 
-/** All lists and counts in one answer: a line a worker and round. Reading only, so a replica answers it too. */
+/** All lists and counts in one answer: a line a worker and round. Reading only, so a replica answers it too; its keys are found by itself, so a cluster's member as well. */
 const SCRIPT = `
 local lines = {}
 for _, key in ipairs(redis.call('KEYS', 'list:{*')) do
@@ -35,16 +35,20 @@ for _, key in ipairs(redis.call('KEYS', 'count:{*')) do
 end
 return table.concat(lines, '\\n')`;
 
-/** @param since the first round whose numbers are read; those before are read as digests */
-export async function readState(member: string, command: MemberCommand, since = 0): Promise<CacheState> {
-  const all = (await command('EVAL_RO', SCRIPT, '0')).split('\n').flatMap((line) => (line.trim() === '' ? [] : [parse(line)]));
+/**
+ * @param members that hold parts of the whole, as a cluster's masters do; one, where it holds everything
+ * @param since the first round whose numbers are read; those before are read as digests
+ */
+export async function readState(members: readonly { id: string; command: MemberCommand }[], since = 0): Promise<CacheState> {
+  const answers = await Promise.all(members.map(({ command }) => command('EVAL_RO', SCRIPT, '0')));
+  const all = answers.flatMap((answer) => answer.split('\n').flatMap((line) => (line.trim() === '' ? [] : [parse(line)])));
   all.sort((a, b) => a.round - b.round || a.client.localeCompare(b.client) || a.worker - b.worker);
   const earlier = groupBy(
     all.filter(({ round }) => round < since),
     ({ round }) => round,
   );
   return {
-    member,
+    member: members.map(({ id }) => id).join(', '),
     digest: digestOf(all),
     kept: all.filter(({ round }) => round >= since),
     rounds: [...earlier].map(([round, list]) => ({
