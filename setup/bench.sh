@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 cmd_bench() {
-  [[ ${1:-} == lb || ${1:-} == db ]] || die usage 'bench measures a load balancer (lb) or a database (db).' "$(usage_line bench)"
+  [[ ${1:-} == lb || ${1:-} == db || ${1:-} == cache ]] ||
+    die usage 'bench measures a load balancer (lb), a database (db) or a cache (cache).' "$(usage_line bench)"
   YES=1
   cd "$REPO"
   # Standard output is the table, or the one JSON value.
@@ -18,8 +19,17 @@ cmd_bench() {
   } >&2
   # `./xcaas up` may be among what is measured.
   exec 9>&-
-  local status=0
-  node --enable-source-maps test/bench/run.mjs "$@" </dev/null || status=$?
+  local status=0 pid
+  # In a session of its own: Ctrl-C reaches the program, which removes what it has started, and none of the commands that it does that with.
+  setsid node --enable-source-maps test/bench/run.mjs "$@" </dev/null &
+  pid=$!
+  trap 'kill -INT "$pid" 2>/dev/null || true' INT TERM
+  # A trap ends a wait before its program has ended.
+  while :; do
+    status=0
+    wait "$pid" || status=$?
+    kill -0 "$pid" 2>/dev/null || break
+  done
   if [[ -n ${TEST_STARTED_ENGINE:-} && -f $STATE/setup/engine-started ]]; then rm -f "$STATE/setup/engine-started"; stop_own_engine >&2; fi
   # The table has said which bar was missed: no error that nobody expected.
   exit "$status"

@@ -3,12 +3,13 @@ import { messageOf } from '#core/errors.ts';
 import { FULL, type Plan, QUICK, type Row } from './figure.ts';
 import { describeMachine } from './machine.ts';
 import type { Suite } from './suite.ts';
+import { cache } from './suites/cache.ts';
 import { db } from './suites/db.ts';
 import { lb } from './suites/lb.ts';
 
 /** Measures one kind of service on this machine and holds each figure against its bar. Ends with 1 when a bar is missed. */
 
-const SUITES: Readonly<Record<string, Suite>> = { lb, db };
+const SUITES: Readonly<Record<string, Suite>> = { lb, db, cache };
 const usage = (name: string, { names }: Suite) => `./xcaas bench ${name} [--quick] [--json] [--only ${names.join(',')}]`;
 const USAGE = Object.entries(SUITES)
   .map(([name, suite], at) => `${at === 0 ? 'usage:' : '      '} ${usage(name, suite)}`)
@@ -28,8 +29,27 @@ function read(): { suite: Suite; plan: Plan; json: boolean; only: ReadonlySet<st
   return { suite, plan: values.quick ? QUICK : FULL, json: values.json ?? false, only };
 }
 
+/** What is measured says time and again how far it is: there it is broken off, and takes away what it has started as after any failure. */
+function breakable(): { interrupted(): boolean; say(text: string): void } {
+  let interrupted = false;
+  for (const name of ['SIGINT', 'SIGTERM'] as const)
+    process.on(name, () => {
+      if (interrupted) process.exit(130);
+      interrupted = true;
+      say('\ninterrupted: ends with the round that is under way and removes what was started; once more ends at once and leaves it');
+    });
+  return {
+    interrupted: () => interrupted,
+    say(text) {
+      say(`  ${text}`);
+      if (interrupted) throw new Error('interrupted');
+    },
+  };
+}
+
 async function main(): Promise<number> {
   const { suite, plan, json, only } = read();
+  const work = breakable();
   const began = performance.now();
   const machine = await describeMachine(suite);
   say(
@@ -38,8 +58,9 @@ async function main(): Promise<number> {
       .join('\n'),
   );
   const rows: Row[] = [];
-  for (const { name, wanted, measure } of suite.groups({ plan, only, say: indented })) {
+  for (const { name, wanted, measure } of suite.groups({ plan, only, say: work.say })) {
     if (!wanted) continue;
+    if (work.interrupted()) return 130;
     say(`\n${name}`);
     try {
       rows.push(...(await measure()));
@@ -48,6 +69,7 @@ async function main(): Promise<number> {
       rows.push({ figure: name, bar: 'measured', measured: `failed: ${messageOf(error)}`, met: false, values: {} });
     }
   }
+  if (work.interrupted()) return 130;
   const seconds = Math.round((performance.now() - began) / 1000);
   if (json) process.stdout.write(`${JSON.stringify({ v: 1, quick: plan.quick, seconds, machine, rows })}\n`);
   else process.stdout.write(`\n${table(rows)}\n`);
@@ -57,8 +79,6 @@ async function main(): Promise<number> {
   );
   return missed === 0 ? 0 : 1;
 }
-
-const indented = (text: string) => say(`  ${text}`);
 
 function table(rows: readonly Row[]): string {
   const lines = [
