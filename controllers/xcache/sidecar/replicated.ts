@@ -21,6 +21,7 @@ import { execute, type Tools } from './execute.ts';
 import { createMetrics } from './metrics.ts';
 import { createObserver } from './observe.ts';
 import { watchPeers } from './peers.ts';
+import { createReading } from './reading.ts';
 import { type RecordsView, readRecords } from './records.ts';
 import { createOriginRestorer } from './restore-origin.ts';
 import { sentinelId, sentinelView } from './sentinel-view.ts';
@@ -29,6 +30,8 @@ import { createLeadWriter } from './writer.ts';
 
 /** While something is under way that nobody tells of. */
 const BUSY_LOOK_MS = 50;
+/** A turn waits so long for the records while Consul answers. Once it is silent, turns go on without: L1 counts on a look at the engine every 0.4 s. */
+const READ_WAIT_MS = 250;
 
 /** What a turn saw and decided. */
 interface Turn {
@@ -116,13 +119,14 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     const asked = performance.now();
     try {
       const next = await readRecords(consul, cache, config.memoryBytes);
+      const lead = next.protocol.lead?.value;
+      // Remembered before anything is decided by it: turns go on meanwhile.
+      if (lead !== undefined) await memory.raise(lead.epoch);
       view = next;
       heardAt = asked;
       complaint = '';
       observer.heard(next, asked);
       for (const [id, status] of Object.entries(next.statuses)) addresses.learn(id, status.address);
-      const lead = next.protocol.lead?.value;
-      if (lead !== undefined) await memory.raise(lead.epoch);
     } catch (error) {
       const text = messageOf(error);
       if (text !== complaint) log.warn({ err: text }, 'the records cannot be read');
@@ -130,11 +134,17 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     }
   }
 
+  const reading = createReading(read, dirty);
+  const consulAgeMs = () => performance.now() - (heardAt ?? bornAt - 3_600_000);
+
   async function turn(): Promise<string> {
     if (ended) return 'the member has ended';
     supervisor.pet(PET_MS);
     const before = view?.protocol.lead?.index;
-    const [look] = await Promise.all([link.look(supervisor.engine() ?? { state: 'none' }), read()]);
+    const [look] = await Promise.all([
+      link.look(supervisor.engine() ?? { state: 'none' }),
+      reading.turn(consulAgeMs() > BUDGETS.readGraceMs ? 0 : READ_WAIT_MS),
+    ]);
     supervisor.pet(PET_MS);
     // The world has changed while it was looked at: engines are seen as they are now.
     if (view?.protocol.lead?.index !== before) peers.hurry();
@@ -185,7 +195,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     const records = view === undefined ? undefined : observer.recordsOf(view);
     const local = observer.localOf({
       ...{ records, look, epoch: memory.epoch(), hostDead: watch.dead(), handoverTriedRev, doubt },
-      consulAgeMs: performance.now() - (heardAt ?? bornAt - 3_600_000),
+      consulAgeMs: consulAgeMs(),
       stoppingAt: supervisor.term()?.at,
     });
     const facts = look.state === 'running' ? look.facts : undefined;
