@@ -166,7 +166,9 @@ export function createRunner<W, F extends Fault<W>>({ world, look, clients, judg
       const count = (outcome: Attempt['outcome']) => own.filter((one) => one.outcome === outcome).length;
       const newlyExcused = Math.max(0, (result?.excused ?? 0) - knownExcused);
       knownExcused += newlyExcused;
-      if (number % WINDOW === 0 && failures.length === 0) await nextWindow(number + 1);
+      // What is wrong once is not to be found again after each further fault.
+      const isWrong = result !== undefined && result.violations.length > 0;
+      if (isWrong || (number % WINDOW === 0 && failures.length === 0)) await nextWindow(number + 1);
       return {
         ...{ number, name: fault.name, expect: fault.expect, what: wound.what, lastedMs: Math.round(healedAt - from) },
         ...{

@@ -50,7 +50,8 @@ export function describeFaults<W, F extends Fault<W>>(
       process.stderr.write(
         `    ${one.what}; nothing acknowledged for ${one.stallMs} ms (${one.stallAfterHealMs} ms after the healing), whole ${one.wholeMs} ms after the healing${one.counts.excused > 0 ? `, ${one.counts.excused} lost as they may be` : ''}\n`,
       );
-      if (one.failures.length > 0) process.stderr.write(`    see ${await suite.diagnose(`fault-${number}`)}\n`);
+      if (one.failures.length > 0)
+        process.stderr.write(`    WRONG: ${one.failures.join('\n    ')}\n    see ${await suite.diagnose(`fault-${number}`)}\n`);
       expect(one.failures).toEqual([]);
     });
 

@@ -29,7 +29,8 @@ describe('a cache under writes', () => {
       process.stderr.write(
         `  ${one.what}; ${one.counts.acked} acknowledged, ${one.counts.excused} lost as they may be; nothing acknowledged for ${one.stallMs} ms, whole ${one.wholeMs} ms after the healing\n`,
       );
-      if (one.failures.length > 0) process.stderr.write(`  see ${await suite.diagnose(`fault-${number}`)}\n`);
+      if (one.failures.length > 0)
+        process.stderr.write(`  WRONG: ${one.failures.join('\n')}\n  see ${await suite.diagnose(`fault-${number}`)}\n`);
       expect(one.failures).toEqual([]);
     },
   );
