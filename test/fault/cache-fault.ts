@@ -14,3 +14,14 @@ export interface Loss {
 export interface CacheFault extends Fault<CacheWorld> {
   loses: 'nothing' | Loss;
 }
+
+/** What the engine had not sent when it ended. */
+export const UNSENT: Loss = { beforeMs: 1000, afterMs: 500 };
+/** L1: 2.4 s after it was cut off, a master goes on at the most; and what a busy machine adds. */
+export const CUT: Loss = { beforeMs: 1000, afterMs: 3000 };
+/** A sidecar that sleeps is missed by the supervisor, which ends the engine; until then the replica has all but the last of it. */
+export const UNWATCHED: Loss = { beforeMs: 0, afterMs: 8000 };
+/** The engine writes its log when the one that is being synced is done, after two seconds at the most. */
+export const UNWRITTEN: Loss = { beforeMs: 2500, afterMs: 500 };
+
+export const lose = (loses: CacheFault['loses'], ...faults: Fault[]): CacheFault[] => faults.map((fault) => ({ ...fault, loses }));

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import { CACHE_FAULTS, cacheFaultNamed } from './faults/cache.ts';
+import { CLUSTER_FAULTS } from './faults/cluster.ts';
 
-test('each fault has a name of its own, says what must come of it, and is bounded', () => {
-  expect(new Set(CACHE_FAULTS.map(({ name }) => name)).size).toBe(CACHE_FAULTS.length);
-  for (const { name, expect: expected, lasts, writable, whole, weight, loses } of CACHE_FAULTS) {
+test.each([CACHE_FAULTS, CLUSTER_FAULTS])('each fault has a name of its own, says what must come of it, and is bounded', (...faults) => {
+  expect(new Set(faults.map(({ name }) => name)).size).toBe(faults.length);
+  for (const { name, expect: expected, lasts, writable, whole, weight, loses } of faults) {
     expect(expected.length, name).toBeGreaterThan(20);
     expect(lasts[0], name).toBeLessThanOrEqual(lasts[1]);
     expect(lasts[1], name).toBeLessThanOrEqual(30);

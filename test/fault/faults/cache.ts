@@ -1,11 +1,11 @@
-import type { CacheFault, Loss } from '../cache-fault.ts';
+import { type CacheFault, CUT, type Loss, lose, UNSENT, UNWATCHED, UNWRITTEN } from '../cache-fault.ts';
 import type { CacheWorld } from '../cache-world.ts';
-import type { Fault } from '../fault.ts';
+import { allKilled } from './cache-restart.ts';
 import { consulLeaderKilled, consulStopped, recordDeleted, restoredOld, stoppedAndKilled, wiped } from './consul.ts';
 import { CONSUL, onHost } from './network.ts';
 import { duringSwitchover, planned } from './orders.ts';
 import { allLosePower, hostFrozen, powerLost, twoLosePower } from './power.ts';
-import { AFTER, asked, killed, named, paused, stopped } from './processes.ts';
+import { asked, killed, paused, stopped } from './processes.ts';
 
 /** Everything that is done to a replicated cache of a master and a replica, which keeps its data on disk. */
 
@@ -15,35 +15,6 @@ const alone =
   'writes are refused until the record says that no replica is in sync, then go on; the replica is in sync again after the healing';
 const either = 'writes go on, with or without a change of master';
 const waits = 'writes wait until the healing, and go on then';
-
-/** What the engine had not sent when it ended. */
-const UNSENT: Loss = { beforeMs: 1000, afterMs: 500 };
-/** L1: 2.4 s after it was cut off, a master goes on at the most; and what a busy machine adds. */
-const CUT: Loss = { beforeMs: 1000, afterMs: 3000 };
-/** A sidecar that sleeps is missed by the supervisor, which ends the engine; until then the replica has all but the last of it. */
-const UNWATCHED: Loss = { beforeMs: 0, afterMs: 8000 };
-/** The engine writes its log when the one that is being synced is done, after two seconds at the most. */
-const UNWRITTEN: Loss = { beforeMs: 2500, afterMs: 500 };
-
-const lose = (loses: CacheFault['loses'], ...faults: Fault[]): CacheFault[] => faults.map((fault) => ({ ...fault, loses }));
-
-/** Both members end in one moment; what starts them again gives them the addresses that are free. */
-const allRestarted: CacheFault = {
-  ...AFTER,
-  name: 'the containers of all members are killed at once',
-  expect: 'one of them begins with what is on its disk, the other follows it, whatever their addresses are',
-  ...{ lasts: [2, 5], weight: 3, writable: { from: 'fault', seconds: 60 }, loses: UNWRITTEN },
-  async inject(world: CacheWorld, random) {
-    const members = random.shuffled(await world.members());
-    await Promise.all(members.map((member) => world.docker(member.host, 'kill', member.id)));
-    return {
-      what: members.map(named).join(', '),
-      async heal() {
-        for (const member of members) await world.docker(member.host, 'start', member.id);
-      },
-    };
-  },
-};
 
 const PROCESS_FAULTS: readonly CacheFault[] = [
   ...lose(
@@ -74,7 +45,7 @@ const PROCESS_FAULTS: readonly CacheFault[] = [
     stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 }),
     paused('master', fails_over),
   ),
-  allRestarted,
+  allKilled('one of them begins with what is on its disk, the other follows it, whatever their addresses are'),
 ];
 
 const POWER_FAULTS: readonly CacheFault[] = [
