@@ -7,10 +7,12 @@ TESTS_PASSED=0 TESTS_FAILED=0 TESTS_SKIPPED=0
 TESTS_REMARKS=()
 
 cmd_test() {
-  local layers=() layer engine_started='' model=() with_engine=''
+  local layers=() layer engine_started='' model=() with_engine='' service=''
   while (($#)); do
     case $1 in
       check | unit | ground | appliance | pool | fault | model) layers+=("$1") ;;
+      # Which service's faults; both without a word.
+      db | cache) service=$1 ;;
       --quick | --mutations) model+=("$1") ;;
       --seed | --faults)
         [[ ${2:-} =~ ^[0-9]{1,9}$ ]] || die usage "$1 takes a number." './xcaas test fault --seed 1 --faults 20'
@@ -25,6 +27,7 @@ cmd_test() {
   if [[ -n ${XCAAS_FAULT_SEED:-}${XCAAS_FAULTS:-}${XCAAS_FAULT_PROVE:-} && " ${layers[*]} " != *' fault '* ]]; then
     die usage '--seed, --faults and --prove belong to the fault suite.' './xcaas test fault --seed 1 --faults 20'
   fi
+  if [[ -n $service && " ${layers[*]} " != *' fault '* ]]; then die usage "$service belongs to the fault suite." "./xcaas test fault $service"; fi
   if ((${#model[@]})) && [[ " ${layers[*]} " != *' model '* ]]; then
     die usage "${model[*]} belongs to the model of the database's protocol." './xcaas test model --quick'
   fi
@@ -57,6 +60,7 @@ cmd_test() {
         one_test 'types (tsc)' npx --no-install tsc --noEmit
         one_test 'lint (biome)' npx --no-install biome check --error-on-warnings . ;;
       model) one_test "the protocol of databases${model[*]:+ (${model[*]})}" node controllers/xdb/protocol/model/run.mjs ${model[@]+"${model[@]}"} ;;
+      fault) vitest_project fault ${service:+"test/fault/$service-"} ;;
       *) vitest_project "$layer" ;;
     esac
   done
@@ -139,9 +143,10 @@ one_test() {
 
 vitest_project() {
   local project=$1 report status=0 counts passed failed skipped remark
+  shift
   scratch
   report=$SCRATCH/vitest-$project.json
-  npx --no-install vitest run --project "$project" --passWithNoTests --reporter=default --reporter=json --outputFile.json="$report" </dev/null || status=$?
+  npx --no-install vitest run --project "$project" "$@" --passWithNoTests --reporter=default --reporter=json --outputFile.json="$report" </dev/null || status=$?
   counts=$(node setup/count-tests.mjs "$report" "$REPO" 2>/dev/null) || counts='0 0 0'
   read -r passed failed skipped <<<"$counts"
   while IFS= read -r remark; do TESTS_REMARKS+=("$remark"); done < <(tail -n +2 <<<"$counts")
