@@ -1,6 +1,7 @@
 import { run } from '#core/spawn.ts';
 import { memberImage, startXcacheLab, type XcacheLab } from '#test/xcache-lab.ts';
 import { docker, eventually } from '#test/xdb-lab.ts';
+import { containerCpu } from '../cpu.ts';
 import type { Plan, Row, Say } from '../figure.ts';
 import { type Spread, spread, tell } from '../stats.ts';
 
@@ -10,7 +11,10 @@ const KEYS = 100_000;
 const VALUE_BYTES = 64;
 const TESTS = ['set', 'get'] as const;
 type Test = (typeof TESTS)[number];
-type Rates = Record<Test, number>;
+interface Rates extends Record<Test, number> {
+  /** Microseconds of CPU time for a command, of both members: engines, endpoints, sidecars. */
+  cpuMicros: number;
+}
 
 /**
  * Through the endpoint of a cache against its master's engine itself, from a container beside the members: the engine's own load generator, in pairs of rounds whose order alternates.
@@ -40,7 +44,13 @@ export async function endpoint(plan: Plan, say: Say): Promise<Row[]> {
       image,
       'infinity',
     );
-    const load = async (host: string, port: number) => rates(await bench(lab, client, { host, port, seconds: plan.roundSeconds }));
+    const used = async () =>
+      (await Promise.all(members.map(({ container }) => containerCpu(container)))).reduce((sum, one) => sum + one, 0);
+    const load = async (host: string, port: number): Promise<Rates> => {
+      const [before, seconds] = [await used(), plan.roundSeconds];
+      const found = rates(await bench(lab, client, { host, port, seconds }));
+      return { ...found, cpuMicros: (((await used()) - before) * 1e6) / (total(found) * seconds) };
+    };
     const direct = await master.address();
     const entries = await Promise.all(members.map((member) => member.address()));
     const results: Record<'ours' | 'engine', Rates[]> = { ours: [], engine: [] };
@@ -56,7 +66,7 @@ export async function endpoint(plan: Plan, say: Say): Promise<Row[]> {
       );
     }
     const both = spread(results.ours.map((ours, at) => total(ours) / total(results.engine[at]!)));
-    return [row(both, results)];
+    return [row(both, results), cpuRow(results)];
   } finally {
     await run('docker', ['rm', '--force', client]);
     await lab.stop();
@@ -77,14 +87,14 @@ async function bench(
 }
 
 /** Lines of `"SET","123456.78",…`. */
-function rates(text: string): Rates {
+function rates(text: string): Record<Test, number> {
   const of = (test: Test) => Number(new RegExp(`^"${test}","([\\d.]+)"`, 'im').exec(text)?.[1] ?? Number.NaN);
   const found = { set: of('set'), get: of('get') };
   if (Object.values(found).some(Number.isNaN)) throw new Error(`valkey-benchmark said no result: ${text.slice(0, 500)}`);
   return found;
 }
 
-const total = (one: Rates) => one.set + one.get;
+const total = (one: Record<Test, number>) => one.set + one.get;
 const thousands = (rate: number) => `${Math.round(rate / 1000)} k/s`;
 
 function row(both: Spread, { ours, engine }: Record<'ours' | 'engine', Rates[]>): Row {
@@ -99,5 +109,17 @@ function row(both: Spread, { ours, engine }: Record<'ours' | 'engine', Rates[]>)
     measured: `${tell(both, 2)}; ${told.join('; ')}`,
     met: both.median >= 0.9,
     values: { ...both, set: of('set').median, get: of('get').median, setPerSecond: median(ours, 'set'), getPerSecond: median(ours, 'get') },
+  };
+}
+
+/** Where load generator, engines and endpoints share the same cores, throughput is what is left of them: this is what the endpoint takes of it. */
+function cpuRow({ ours, engine }: Record<'ours' | 'engine', Rates[]>): Row {
+  const [through, straight] = [ours, engine].map((side) => spread(side.map(({ cpuMicros }) => cpuMicros)));
+  return {
+    figure: '… CPU time of both members for a command, through the endpoint against straight',
+    bar: '',
+    measured: `${tell(through!, 2, ' µs')} against ${tell(straight!, 2, ' µs')}`,
+    met: undefined,
+    values: { through: through!.median, straight: straight!.median },
   };
 }
