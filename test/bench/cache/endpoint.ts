@@ -1,5 +1,5 @@
 import { run } from '#core/spawn.ts';
-import { memberImage, startXcacheLab, type XcacheLab } from '#test/xcache-lab.ts';
+import { memberImage, startXcacheLab, type XcacheLab, type XcacheMember } from '#test/xcache-lab.ts';
 import { docker, eventually } from '#test/xdb-lab.ts';
 import { containerCpu } from '../cpu.ts';
 import type { Plan, Row, Say } from '../figure.ts';
@@ -24,7 +24,7 @@ export async function endpoint(plan: Plan, say: Say): Promise<Row[]> {
   const lab = await startXcacheLab();
   const client = `${lab.network}-load`;
   try {
-    const members = [];
+    const members: XcacheMember[] = [];
     for (const { id } of lab.spec.members) members.push(await lab.member(id));
     await eventually('master and replica are in sync', async () => (await lab.lead())?.insync.length === 1);
     const lead = await lab.lead();
