@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from '#core/spawn.ts';
 import { VERSION } from '#core/version.ts';
 import { prepareWriters, type WriterReport, type Writers } from '#test/cache-writer/start.ts';
 import type { PoolHost } from '#test/pool/host.ts';
@@ -15,6 +16,7 @@ beforeAll(async () => {
 afterAll(async () => {
   pool?.stop();
   await writers?.remove();
+  if (built.length > 0) await run('docker', ['rmi', ...built]);
 });
 
 interface CacheJson {
@@ -54,6 +56,25 @@ async function killEngine(host: PoolHost, member: string): Promise<void> {
   const first = 'line=$(tr "\\0" " " <$p/cmdline 2>/dev/null); first=${line%% *}';
   const script = `for p in /proc/[0-9]*; do ${first}; [ "\${first##*/}" = valkey-server ] && kill -9 "\${p#/proc/}" && echo killed; done; true`;
   expect(await host.run('docker', ['exec', member, 'sh', '-c', script])).toContain('killed');
+}
+
+const built: string[] = [];
+/** The built-in image with a mark of its own, on every host. */
+async function imageOf(mark: string, label: string): Promise<string> {
+  const tag = `xcaas-test/xcache-upgrade:${mark}`;
+  const input = `FROM xcaas/xcache:${VERSION}\nENV XCAAS_TEST_IMAGE=${mark}\n${label}\n`;
+  expect(await run('docker', ['build', '--quiet', '--tag', tag, '-'], { input, timeoutMs: 120_000 })).toMatchObject({ code: 0 });
+  built.push(tag);
+  await pool.engines.loadImages([tag]);
+  return tag;
+}
+/** Mark of the image that each member runs. */
+async function imagesOf(cache: CacheJson): Promise<(string | undefined)[]> {
+  const marks = cache.members.map(async ({ id, node }) => {
+    const { Config } = await pool.host(node).docker.getContainer(id).inspect();
+    return Config.Env.find((line) => line.startsWith('XCAAS_TEST_IMAGE='))?.split('=')[1];
+  });
+  return Promise.all(marks);
 }
 
 async function startWriter(kind: 'plain' | 'sentinel', host: PoolHost = pool.first, cache = 'acache') {
@@ -274,6 +295,26 @@ describe('maintenance', { timeout: 300_000 }, () => {
     const metrics = await pool.json<{ status: string; services: { kind: string; name: string }[] }>(['status']);
     expect(metrics.services).toContainEqual(expect.objectContaining({ kind: 'cache', name: 'acache' }));
   });
+
+  it('upgrades to another image under writes and loses nothing; refuses one with an older engine', async () => {
+    const [next, old] = await Promise.all([imageOf('next', ''), imageOf('old', 'LABEL xcaas.valkey=8.1')]);
+    const refused = await pool.cli(['cache', 'upgrade', 'acache', '--image', old, '--json']);
+    expect([refused.code, error(refused.stdout).message]).toEqual([
+      2,
+      expect.stringMatching(/has valkey 8\.1, and acache runs valkey 9\.1/),
+    ]);
+    const before = await status();
+    const writer = await startWriter('plain');
+    const start = performance.now();
+    const after = await pool.json<CacheJson>(['cache', 'upgrade', 'acache', '--image', next], { timeoutMs: 180_000 });
+    measured('cache upgraded', performance.now() - start);
+    const report = await writer.stop();
+    tell('upgraded', report);
+    expect([after.status, after.master === before.master, after.epoch]).toEqual(['READY', false, before.epoch + 1]);
+    expect([...new Set(await imagesOf(after))]).toEqual(['next']);
+    const unexpected = report.errors.filter((text) => !text.includes('NOREPLICAS'));
+    expect({ unexpected, lost: report.missing }).toEqual({ unexpected: [], lost: [] });
+  });
 });
 
 describe('a cluster', { timeout: 300_000 }, () => {
@@ -302,6 +343,34 @@ describe('a cluster', { timeout: 300_000 }, () => {
     for (const word of ['b', 'c', 'e']) expect(await connect('sharded', 'get', word)).toBe(`is ${word}`);
     const refused = await pool.cli(['cache', 'scale', 'sharded', '--shards', '4', '--json']);
     expect(error(refused.stdout).message).toMatch(/4 masters of sharded cannot be spread/);
+  });
+
+  it('is backed up shard by shard, and restored into as many shards', async () => {
+    const made = await pool.json<{ state: string; shards: number }>(['cache', 'backup', 'create', 'sharded'], { timeoutMs: 120_000 });
+    expect(made).toMatchObject({ state: 'done', shards: 3 });
+    const refused = await pool.cli(['cache', 'restore', 'again', '--from', 'sharded', '--shards', '5', '--json']);
+    expect(error(refused.stdout)).toMatchObject({
+      message: expect.stringMatching(/of 3 shards/),
+      hint: expect.stringMatching(/--shards 5/),
+    });
+    const start = performance.now();
+    const copy = await pool.json<CacheJson>(['cache', 'restore', 'again', '--from', 'sharded'], { timeoutMs: 180_000 });
+    measured('cluster of six restored', performance.now() - start);
+    expect([copy.status, copy.mode, copy.members.length]).toEqual(['READY', 'cluster', 6]);
+    for (const word of ['a', 'b', 'c', 'd', 'e', 'f']) expect(await connect('again', 'get', word)).toBe(`is ${word}`);
+    await pool.json(['cache', 'destroy', 'again', '--purge', '--yes'], { timeoutMs: 120_000 });
+  });
+
+  it('upgrades shard by shard, once it keeps something on disk', async () => {
+    const next = await imageOf('next', '');
+    const refused = await pool.cli(['cache', 'upgrade', 'sharded', '--image', next, '--json']);
+    expect([refused.code, error(refused.stdout).message]).toEqual([4, expect.stringMatching(/another image may lose keys/)]);
+    await pool.json(['cache', 'set', 'sharded', 'persistence=aof']);
+    const start = performance.now();
+    const after = await pool.json<CacheJson>(['cache', 'upgrade', 'sharded', '--image', next], { timeoutMs: 240_000 });
+    measured('cluster of six upgraded', performance.now() - start);
+    expect([after.status, [...new Set(await imagesOf(after))]]).toEqual(['READY', ['next']]);
+    for (const word of ['a', 'b', 'c', 'd', 'e', 'f']) expect(await connect('sharded', 'get', word)).toBe(`is ${word}`);
   });
 });
 
