@@ -10,7 +10,12 @@ import { parseCpus, parseSize } from '#cli/sizes.ts';
 import { AppError } from '#core/errors.ts';
 
 const User = z.looseObject({ name: z.string(), readOnly: z.boolean(), keys: z.array(z.string()), own: z.boolean(), rotating: z.boolean() });
-const CacheBackup = Backup.extend({ created: z.string(), engine: z.string().nullable(), usedBytes: z.number().nullable() });
+const CacheBackup = Backup.extend({
+  created: z.string(),
+  engine: z.string().nullable(),
+  usedBytes: z.number().nullable(),
+  shards: z.number().nullish(),
+});
 const List = z.looseObject({ name: z.string(), plan: Plan, backups: z.array(CacheBackup), note: z.string() });
 const Keys = z.looseObject({
   member: z.string(),
@@ -123,7 +128,7 @@ export const cacheDataCommands: readonly Command[] = [
               '',
               table(
                 ['BACKUP', 'STATE', 'ASKED FOR', 'ENGINE', 'SIZE', 'BY', 'WHERE', 'VERIFIED'],
-                list.backups.map((each) => [each.id, each.state, each.created, each.engine ?? '', ...backupCells(each)]),
+                list.backups.map((each) => [each.id, each.state, each.created, engineOf(each), ...backupCells(each)]),
               ),
             ].join('\n'),
       );
@@ -167,6 +172,11 @@ export const cacheDataCommands: readonly Command[] = [
     },
   },
 ];
+
+/** With the number of its shards, where there are any. */
+function engineOf({ engine, shards }: z.infer<typeof CacheBackup>): string {
+  return `${engine ?? ''}${shards === undefined || shards === null ? '' : `, ${shards} shards`}`;
+}
 
 async function survey(
   { api, out }: Context,

@@ -135,6 +135,11 @@ describe('the plan of a cluster', () => {
       { do: 'wait', reason: '5461 slots wait for their data, which are being restored' },
     ]);
     expect(planCluster(world(undefined, { born: false, fromBackup: true }))).toMatchObject([{ do: 'born' }]);
+    // One of them does not know yet where another is, whose name it was given with the data.
+    const elsewhere = (node: NodeLine): NodeLine => (node.id === 'n-b' ? { ...node, address: '127.0.0.1', port: 1 } : node);
+    const unheard = (seen: SeenMember[]) =>
+      seen.map((member) => (member.id === 'c' ? { ...member, nodes: member.nodes.map(elsewhere) } : member));
+    expect(planCluster(world(unheard, { born: false, fromBackup: true }))).toEqual([{ do: 'wait', reason: 'c must hear of the others' }]);
     const grown = world(undefined, { shards: 2 });
     expect(planCluster(grown)).toMatchObject([{ do: 'move' }]);
     const held = { ...grown, backup: '20260101-000000-abcd' };

@@ -67,7 +67,7 @@ function give(world: ClusterWorld): ClusterStep[] {
   const missing = missingMembers(world);
   if (missing.length > 0)
     return [{ do: 'wait', reason: `${missing.map(({ id }) => id).join(', ')} must answer before slots are given out` }];
-  const strangers = world.seen.filter(({ nodes }) => nodes.filter((node) => !node.failed).length < world.members.length);
+  const strangers = world.seen.filter((member) => !world.seen.every((other) => knows(member, other)));
   if (strangers.length > 0) return [{ do: 'wait', reason: `${strangers.map(({ id }) => id).join(', ')} must hear of the others` }];
   const masters = mastersOf(world);
   if (masters.includes('')) return [{ do: 'wait', reason: 'a shard has no master yet' }];
@@ -79,6 +79,12 @@ function give(world: ClusterWorld): ClusterStep[] {
     const slots = (shares.get(at) ?? []).flatMap((share) => common(share, free));
     return slots.length === 0 ? [] : [{ do: 'give', at, slots, lost: false, reason: `${at} gets its ${countOf(slots)} slots` }];
   });
+}
+
+/** It has heard of the other one, and would send clients to where that one is. */
+function knows(member: SeenMember, other: SeenMember): boolean {
+  const line = member.nodes.find((node) => node.id === ownLine(other)?.id);
+  return line !== undefined && !line.failed && (line.myself || (line.address === other.address && line.port === other.port));
 }
 
 /** After failovers masters may have gathered in one group: replicas elsewhere take over, one at a time. */
