@@ -18,9 +18,9 @@ test('a run is a row a kind, and what went wrong in full', () => {
   const faults = [row(1, 'kill', 1000), row(2, 'cut off', 5000, ['2 lost']), row(3, 'kill', 3000)];
   const text = describeRun({ seed: 7, started: '', seconds: 600, faults });
   expect(text).toContain('seed 7: 3 faults in 10 min');
-  expect(text).toContain('30 commits acknowledged, 3 refused, 9 unknown');
-  expect(text).toMatch(/^kill +2 +fault +1\.0 +3\.0 +2\.0 +0$/m);
-  expect(text).toMatch(/^cut off +1 +heal +4\.6 +4\.6 +2\.0 +1$/m);
+  expect(text).toContain('30 writes acknowledged, 3 refused, 9 unknown');
+  expect(text).toMatch(/^kill +2 +fault +1\.0 +3\.0 +2\.0 +0 +0$/m);
+  expect(text).toMatch(/^cut off +1 +heal +4\.6 +4\.6 +2\.0 +0 +1$/m);
   expect(text).toContain('#2 cut off (adb-1 on n1)\n  2 lost');
 });
 

@@ -48,14 +48,15 @@ export function describeRun({ seed, faults, seconds: took }: RunResult): string 
       list[0]!.from,
       ...[median(of(toWritable)), Math.max(...of(toWritable))].map(seconds),
       seconds(Math.max(...of((one) => one.wholeMs))),
+      String(list.reduce((sum, { counts }) => sum + counts.excused, 0)),
       String(list.filter(({ failures }) => failures.length > 0).length),
     ];
   });
-  const head = ['fault', 'times', 'counted from', 'writable after: median', 'max', 'whole after healing: max', 'wrong'];
+  const head = ['fault', 'times', 'counted from', 'writable after: median', 'max', 'whole after healing: max', 'lost as may be', 'wrong'];
   const sum = (name: keyof FaultResult['counts']) => faults.reduce((total, { counts }) => total + counts[name], 0);
   const lines = [
     `seed ${seed}: ${faults.length} faults in ${Math.round(took / 60)} min`,
-    `${sum('acked')} commits acknowledged, ${sum('refused')} refused, ${sum('unknown')} unknown; ${sum('excused')} missing within the stated exception`,
+    `${sum('acked')} writes acknowledged, ${sum('refused')} refused, ${sum('unknown')} unknown; ${sum('excused')} lost as the promise says they may be`,
     '',
     ...columns([head, ...rows]),
   ];
