@@ -62,6 +62,9 @@ async function stockClients({ lab, members }: Pair): Promise<Redis[]> {
   return [...plain, ...bySentinel];
 }
 
+/** So long is written before and after a change too. */
+const BESIDE_MS = 500;
+
 async function switchover(one: Pair, { switchovers }: Plan, say: Say): Promise<Row[]> {
   const clients = await stockClients(one);
   const writers = startWriters({ clients, prefix: 'switchover', thinkMs: 1 });
@@ -73,10 +76,12 @@ async function switchover(one: Pair, { switchovers }: Plan, say: Say): Promise<R
       const before = await one.whole();
       await writers.flowing();
       writers.mark();
+      await sleep(BESIDE_MS);
       const order = await one.lab.switchover(before.replica.id);
       if (order.state !== 'done') throw new Error(`a switchover failed: ${order.error}`);
       await one.whole();
       await writers.flowing();
+      await sleep(BESIDE_MS);
       felt.push(writers.slowestMs());
       lost.push(...(await writers.missing(reader)));
       say(`switchover ${turn}: slowest command ${Math.round(felt.at(-1)!)} ms, ${writers.failures.length} failed so far`);
