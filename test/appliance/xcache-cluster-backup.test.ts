@@ -55,13 +55,13 @@ describe('a backup of a cluster', () => {
     const made = await recordOf(here.lab, id);
     expect(made).toMatchObject({ state: 'done', engine: 'valkey', encrypted: true, shards: 4 });
     const marker = await markerOf(here, made!.member!, id);
-    const shares = marker.shards!.map(({ slots }) => slots.reduce((sum, { first, last }) => sum + last - first + 1, 0));
+    const shares = marker.cluster!.parts.map(({ slots }) => slots.reduce((sum, { first, last }) => sum + last - first + 1, 0));
     expect(shares.reduce((sum, share) => sum + share, 0)).toBe(SLOTS);
     // It did not wait for the last of them.
     expect(shares[3]).toBeLessThan(4096);
     // Each was given by a replica, and so was the work.
     const roles = await here.statuses();
-    expect(marker.shards!.map(({ member }) => roles.get(member)?.role)).toEqual(['replica', 'replica', 'replica', 'replica']);
+    expect(marker.cluster!.parts.map(({ member }) => roles.get(member)?.role)).toEqual(['replica', 'replica', 'replica', 'replica']);
     expect(roles.get(made!.member!)?.role).toBe('replica');
     expect(await verify(here.lab, made!)).toMatchObject({ ok: true, sentence: expect.stringContaining(`${words.length + 2} keys`) });
     await here.whole(4);
@@ -100,7 +100,11 @@ describe('a backup of a cluster', () => {
     client.disconnect();
     const made = await backUp(here.lab);
     expect(made).toMatchObject({ state: 'done', engine: 'redis', shards: 3 });
-    expect((await markerOf(here, made.member!, made.id)).shards?.map(({ member }) => member)).toEqual(['acache-1', 'acache-2', 'acache-3']);
+    expect((await markerOf(here, made.member!, made.id)).cluster?.parts.map(({ member }) => member)).toEqual([
+      'acache-1',
+      'acache-2',
+      'acache-3',
+    ]);
 
     const other = await cluster({ name: 'bcache', ...shape }, restored(here.lab, made));
     await other.whole(3, 60_000);

@@ -70,11 +70,12 @@ describe('a backup of a cache', () => {
     const all = (check: () => Promise<void>, only = parts) =>
       makeFull({
         ...{ about: ABOUT, store, pack: { codec: 'gzip', key: KEY }, progress: () => undefined, now: () => new Date() },
-        ...{ contents: { parts: only, check }, signal: new AbortController().signal },
+        ...{ contents: { parts: only, shards: 4, check }, signal: new AbortController().signal },
       });
     const marker = await all(async () => undefined);
     expect(marker).toMatchObject({ usedBytes: 303, contentBytes: data.reduce((sum, { length }) => sum + length, 0) });
-    expect(marker.shards?.map(({ shard, member, slots }) => [shard, member, slots[0]?.first])).toEqual([
+    expect(marker.cluster?.shards).toBe(4);
+    expect(marker.cluster?.parts.map(({ shard, member, slots }) => [shard, member, slots[0]?.first])).toEqual([
       [0, 'acache-4', 0],
       [1, 'acache-5', 10],
       [2, 'acache-6', 20],

@@ -2,7 +2,7 @@ import { timeOfId, UNFINISHED_MS } from '#backup/ids.ts';
 import { type BackupStore, getText } from '#backup/stores/store.ts';
 import { AppError, hasCode } from '#core/errors.ts';
 import type { CacheSpec } from '#xcache/schema.ts';
-import { CacheBackupMarker } from './schema.ts';
+import { type BackupShard, CacheBackupMarker } from './schema.ts';
 
 const PREFIX = 'full/';
 const MARKER = /^full\/([^/]+)\/backup\.json$/;
@@ -26,9 +26,14 @@ export interface BackupObject {
 }
 
 /** Pure: what a backup consists of beside its marker, those of a cluster in the order of its shards. */
-export function objectsOf({ id, bytes, sha256, shards }: CacheBackupMarker): BackupObject[] {
-  if (shards === undefined) return [{ id, key: backupKeys(id).data, bytes, sha256 }];
-  return shards.map((each) => ({ id, key: backupKeys(id).shard(each.shard), bytes: each.bytes, sha256: each.sha256 }));
+export function objectsOf({ id, bytes, sha256, cluster }: CacheBackupMarker): BackupObject[] {
+  if (cluster === undefined) return [{ id, key: backupKeys(id).data, bytes, sha256 }];
+  return cluster.parts.map((part) => shardObject(id, part));
+}
+
+/** Pure: the object of one shard. */
+export function shardObject(id: string, { shard, bytes, sha256 }: BackupShard): BackupObject {
+  return { id, key: backupKeys(id).shard(shard), bytes, sha256 };
 }
 
 /** Everything that one history of a cache has in a store. */

@@ -46,16 +46,16 @@ export async function makeFull(options: FullOptions): Promise<CacheBackupMarker>
       made.push({ stored: await putPart(content, key, options, made), member, usedBytes, time, shard });
     }
     await contents.check();
-    const shards = made.flatMap(({ stored, shard, ...rest }) =>
+    const parts = made.flatMap(({ stored, shard, ...rest }) =>
       shard === undefined ? [] : [{ shard: shard.shard, slots: [...shard.slots], ...rest, ...stored }],
     );
     const [first] = made;
     if (first === undefined) throw new AppError('internal', 'a backup of nothing was asked for');
     const marker: CacheBackupMarker = {
       ...{ v: 1, ...about, started, finished: now().toISOString(), encrypted: how.key !== undefined },
-      ...(shards.length === 0 ? first.stored : together(shards)),
+      ...(contents.shards === undefined ? first.stored : together(parts)),
       usedBytes: made.reduce((sum, { usedBytes }) => sum + usedBytes, 0),
-      ...(shards.length === 0 ? {} : { shards }),
+      ...(contents.shards === undefined ? {} : { cluster: { shards: contents.shards, parts } }),
     };
     signal.throwIfAborted();
     await putText(store, keys.marker, JSON.stringify(CacheBackupMarker.parse(marker)));

@@ -15,7 +15,7 @@ const stored = { bytes: z.number().int(), sha256: z.string(), contentBytes: z.nu
 
 const slot = z.number().int().min(0).max(16_383);
 
-/** Of a cluster: one of its shards, whose data are an object of their own. Those that owned slots are counted from 0. */
+/** Of a cluster: a shard that owned slots, whose data are an object of their own. */
 export const BackupShard = z.object({
   shard: z.number().int().min(0),
   /** Whose engine gave it. */
@@ -42,8 +42,8 @@ export const CacheBackupMarker = z.object({
   /** Of a cluster, of all its objects: the sum is that of their sums, one after another. */
   ...stored,
   encrypted: z.boolean(),
-  /** Of a cluster. */
-  shards: z.array(BackupShard).min(1).optional(),
+  /** Of a cluster: how many shards it had, of which one that was new, or to be emptied, may have owned no slots. */
+  cluster: z.object({ shards: z.number().int().min(1), parts: z.array(BackupShard).min(1) }).optional(),
 });
 export type CacheBackupMarker = z.infer<typeof CacheBackupMarker>;
 

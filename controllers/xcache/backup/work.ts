@@ -118,7 +118,8 @@ export async function keepToPlan(
 }
 
 /** What a record says of a backup that was made. */
-function told({ started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted, shards }: CacheBackupMarker) {
-  const ofCluster = shards === undefined ? {} : { shards: shards.length, shardBytes: Math.max(...shards.map((each) => each.usedBytes)) };
+function told({ started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted, cluster }: CacheBackupMarker) {
+  const ofCluster =
+    cluster === undefined ? {} : { shards: cluster.shards, shardBytes: Math.max(...cluster.parts.map((part) => part.usedBytes)) };
   return { started, finished, bytes, sha256, engine, engineVersion, usedBytes, encrypted, ...ofCluster };
 }

@@ -60,8 +60,9 @@ describe('the file that an engine begins with', () => {
   const of = (own: number, seed = 'bcache 2026') =>
     nodesFile({
       shards: [
-        { slots: [LOW] },
+        { shard: 0, slots: [LOW] },
         {
+          shard: 1,
           slots: [
             { first: HALF, last: HALF },
             { first: HALF + 1, last: SLOTS - 1 },

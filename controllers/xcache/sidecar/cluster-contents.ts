@@ -73,8 +73,8 @@ export function clusterContents(common: Common, view: () => RecordsView | undefi
     const first = await withPeers((peers) => settled(peers, progress, signal));
     const changed = () => new AppError('conflict', 'slots have moved while the backup was made', { hint: 'ask for another one' });
     const parts = first.map(
-      ({ shard, slots }, index): Part => ({
-        shard: { shard: index, slots },
+      ({ shard, slots }): Part => ({
+        shard: { shard, slots },
         async open() {
           const { source, usedBytes } = await withPeers(async (peers) => {
             const now = (await settled(peers, progress, signal)).find((each) => each.shard === shard);
@@ -90,6 +90,7 @@ export function clusterContents(common: Common, view: () => RecordsView | undefi
     );
     return {
       parts,
+      shards: Math.max(...(view()?.spec.value.members ?? []).map(({ shard }) => shard), ...first.map(({ shard }) => shard)) + 1,
       async check() {
         if (slotsText(await withPeers((peers) => settled(peers, progress, signal))) !== slotsText(first)) throw changed();
       },

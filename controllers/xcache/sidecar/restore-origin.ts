@@ -7,7 +7,7 @@ import { openStore } from '#backup/stores/url.ts';
 import { parseRecord } from '#core/consul/records.ts';
 import { AppError, messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
-import { ABOVE, objectsOf, readMarker, refuseUnfitBackup } from '#xcache/backup/catalog.ts';
+import { ABOVE, objectsOf, readMarker, refuseUnfitBackup, shardObject } from '#xcache/backup/catalog.ts';
 import { fetchSnapshot } from '#xcache/backup/fetch.ts';
 import type { BackupShard } from '#xcache/backup/schema.ts';
 import { nodesFile } from '#xcache/cluster/nodes-file.ts';
@@ -55,15 +55,18 @@ export function createOriginRestorer({ deps, consul, credentials, dirty, address
       keyOf: (id) => keys.find((key) => key.id === id),
     };
     const marker = await readMarker(place.store, origin.backup);
+    const { cluster } = marker;
+    const part = cluster?.parts.find((each) => each.shard === shard);
     refuseUnfitBackup(
-      { ...marker, usedBytes: marker.shards?.[shard ?? 0]?.usedBytes ?? marker.usedBytes, shards: marker.shards?.length },
+      { ...marker, usedBytes: part?.usedBytes ?? marker.usedBytes, shards: cluster?.shards },
       { ...spec, room: dataBytes(spec) },
     );
-    const object = objectsOf(marker)[shard ?? 0];
-    if (object === undefined) throw new AppError('invalid', `the backup ${marker.id} has no shard ${shard}`);
+    const wanted = cluster === undefined ? objectsOf(marker) : part === undefined ? [] : [shardObject(marker.id, part)];
     const path = join(paths.data, SNAPSHOT);
-    const count = await fetchSnapshot({ place, object, engine: spec.engine, path, signal: stopping.signal });
-    if (marker.shards !== undefined && shard !== undefined) await writeNodes(spec, marker.shards, shard);
+    let count = 0;
+    for (const object of wanted) count += await fetchSnapshot({ place, object, engine: spec.engine, path, signal: stopping.signal });
+    // One that owned no slots begins as any new master.
+    if (cluster !== undefined && part !== undefined) await writeNodes(spec, cluster.parts, part.shard);
     await writeFileAtomic(done, origin.backup);
     here = origin.backup;
     log.info({ from: origin.from, backup: origin.backup, keys: count }, 'the data were restored');
