@@ -66,6 +66,7 @@ export function startClusterDriver(common: Common, viewNow: () => RecordsView | 
     const view = viewNow();
     if (view === undefined || !holds()) {
       peers.close();
+      pace.forget();
       return 'another member puts the cluster right';
     }
     const asks = `${view.spec.index} ${view.protocol.move?.index}`;

@@ -27,6 +27,15 @@ describe('the pace of moves', () => {
     expect(pace.resting(false)).toBe(false);
   });
 
+  it('does not count the time in which nobody looked', () => {
+    let now = 0;
+    const pace = createPace(() => now);
+    pace.begin();
+    pace.forget();
+    now += 600_000;
+    expect(pace.resting(false)).toBe(false);
+  });
+
   it('of work in pieces rests once there was enough of it, and not when it is to end', async () => {
     let now = 0;
     const ending = new AbortController();

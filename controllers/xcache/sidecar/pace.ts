@@ -12,6 +12,8 @@ export interface Pace {
   begin(): void;
   /** @param moving whether one is under way. @returns whether the next one waits */
   resting(moving: boolean): boolean;
+  /** Nobody looks any more: how long one that is under way takes will not be known. */
+  forget(): void;
 }
 
 export function createPace(now: () => number = () => performance.now()): Pace {
@@ -27,6 +29,9 @@ export function createPace(now: () => number = () => performance.now()): Pace {
         began = undefined;
       }
       return now() < until;
+    },
+    forget() {
+      began = undefined;
     },
   };
 }
