@@ -32,7 +32,7 @@ const CLUSTER = ['--mode', 'cluster', '--shards', '3', '--replicas', '1'];
 export function startCacheSuite({ seed, guards = '', isCluster = false, create = KEPT }: CacheSuiteOptions): Promise<CacheSuite> {
   return startServiceSuite<CacheWorld, CacheFault>({
     seed,
-    world: (pool) => createCacheWorld({ pool, cache: CACHE }),
+    world: (pool) => createCacheWorld({ pool, cache: CACHE, mode: isCluster ? 'cluster' : 'replicated' }),
     async make(world) {
       const image = await testImage(world.pool, 'xcache', { XCAAS_TEST_GUARDS: guards });
       const settings = ['--memory', isCluster ? '256m' : '1', '--opt', 'replace-after=3600', ...(isCluster ? CLUSTER : []), ...create];

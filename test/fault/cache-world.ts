@@ -33,12 +33,12 @@ export interface CacheWorld extends ServiceWorld {
   command(member: Member): MemberCommand;
 }
 
-export function createCacheWorld({ pool, cache }: { pool: Pool; cache: string }): CacheWorld {
+export function createCacheWorld({ pool, cache, mode }: { pool: Pool; cache: string; mode: 'replicated' | 'cluster' }): CacheWorld {
   const ground = createGround({ pool, kind: 'cache', name: cache, engine: 'valkey-server' });
   /** Of a cluster, another shard is meant each time. */
   let turn = 0;
   const sides = async () => {
-    const { mode, master, members, sentence } = await world.status();
+    const { master, members, sentence } = await world.status();
     const placed = members.map((member) => ({ ...member, host: pool.host(member.node) }));
     const leads = ({ id, role }: CacheJson['members'][number]) => (mode === 'cluster' ? role === 'master' : id === master);
     return { masters: placed.filter(leads), followers: placed.filter((member) => !leads(member) && member.insync), sentence };
@@ -72,10 +72,15 @@ export function createCacheWorld({ pool, cache }: { pool: Pool; cache: string })
         const file = join(hostPaths(member.host.root).secretsRun, member.id, 'credentials.json');
         const { agent } = JSON.parse(readFileSync(file, 'utf8')) as { agent: string };
         const client = ['valkey-cli', '-s', '/run/xcache/engine.sock', '--user', AGENT_USER, '--no-auth-warning', '--raw'];
-        return member.host.run('docker', ['exec', '--user', '7481:7481', '--env', 'REDISCLI_AUTH', member.id, ...client, ...words], {
-          env: { REDISCLI_AUTH: agent },
-          timeoutMs: 60_000,
-        });
+        // A cluster's replica sends those who did not say so first to its master.
+        const first = mode === 'cluster' ? ['READONLY'] : [];
+        const lines = [...first, words.map((word) => JSON.stringify(word)).join(' '), ''];
+        const said = await member.host.run(
+          'docker',
+          ['exec', '--interactive', '--user', '7481:7481', '--env', 'REDISCLI_AUTH', member.id, ...client],
+          { env: { REDISCLI_AUTH: agent }, input: lines.join('\n'), timeoutMs: 60_000 },
+        );
+        return said.split('\n').slice(first.length).join('\n');
       };
     },
     switchover: () =>

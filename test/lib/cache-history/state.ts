@@ -20,11 +20,11 @@ export interface CacheState {
   rounds: { round: number; numbers: number; digest: string }[];
 }
 
-/** Runs one command on a member's own engine. @returns the answer as the engine's command line prints it */
+/** Runs one command on a member's own engine, whatever its role. @returns the answer as the engine's command line prints it */
 export type MemberCommand = (...words: string[]) => Promise<string>;
 
 /** All lists and counts in one answer: a line a worker and round. Reading only, so a replica answers it too; its keys are found by itself, so a cluster's member as well. */
-const SCRIPT = `
+const SCRIPT = `#!lua flags=no-writes,allow-cross-slot-keys
 local lines = {}
 for _, key in ipairs(redis.call('KEYS', 'list:{*')) do
   lines[#lines + 1] = key .. ' ' .. (redis.call('GET', (key:gsub('^list', 'count'))) or '0') .. ' ' .. table.concat(redis.call('LRANGE', key, 0, -1), ',')
