@@ -74,6 +74,11 @@ describe('the checker', () => {
   it('takes what is unknown as it is', () => {
     const lost = attempt(4, undefined, { outcome: 'unknown', why: 'no answer' });
     expect(check({ ...fine, attempts: [...fine.attempts, lost] })).toMatchObject({ violations: [], unknown: { there: 0, missing: 1 } });
+    // Done when the network was healed, long after its client gave up; then acknowledged ones are in order all the same.
+    const late = [attempt(1, A), attempt(2, undefined, { outcome: 'unknown', why: 'no answer' }), attempt(3, B), attempt(4, B)];
+    const numbers = (...list: number[]) => [state({ kept: [kept(list)] })];
+    expect(found({ attempts: late, states: numbers(1, 3, 2, 4) })).toEqual([]);
+    expect(found({ attempts: late, states: numbers(1, 4, 2, 3) })).toEqual(['order']);
   });
 
   it('finds half of a write', () => {
