@@ -34,7 +34,7 @@ export function startCacheSuite({ seed, guards = '', isCluster = false, create =
     seed,
     world: (pool) => createCacheWorld({ pool, cache: CACHE, mode: isCluster ? 'cluster' : 'replicated' }),
     async make(world) {
-      const image = await testImage(world.pool, 'xcache', { XCAAS_TEST_GUARDS: guards });
+      const image = await testImage(world.pool, 'xcache', guards, { XCAAS_TEST_GUARDS: guards });
       const settings = ['--memory', isCluster ? '256m' : '1', '--opt', 'replace-after=3600', ...(isCluster ? CLUSTER : []), ...create];
       await world.pool.json(['cache', 'create', '--image', image, ...settings, CACHE], { timeoutMs: 180_000 });
       const whole = await waitFor(async () => (isWhole(await world.status()) ? true : undefined), { timeoutMs: 60_000, intervalMs: 500 });

@@ -37,7 +37,7 @@ export function startDbSuite({ seed, guards = '', db = 'adb', patienceMs = 8000 
     world: (pool) => createWorld({ pool, db, disks }),
     async make(world) {
       const env = { XCAAS_TEST_FAILPOINTS: `@${FAILPOINTS_FILE}`, XCAAS_TEST_GUARDS: guards };
-      await makeDatabase(world, await testImage(world.pool, 'xdb', env));
+      await makeDatabase(world, await testImage(world.pool, 'xdb', guards, env));
     },
     async begin(world, journals) {
       const clients = await startClients(world, { journals, seed, patienceMs });

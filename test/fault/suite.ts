@@ -81,14 +81,14 @@ export async function startServiceSuite<W extends ServiceWorld, F extends Fault<
   }
 }
 
-/** The product's own image, with the settings of tests in its environment. @returns its tag, on every host */
-export async function testImage(pool: Pool, appliance: 'xdb' | 'xcache', env: Record<string, string>): Promise<string> {
-  const name = Object.values(env)
-    .join('-')
-    .replaceAll(/[^A-Za-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '')
-    .toLowerCase();
-  const tag = `xcaas-test/${appliance}-fault:${name || 'dev'}`;
+/**
+ * The product's own image, with the settings of tests in its environment.
+ *
+ * @param variant names it among those of this appliance; `dev` if empty
+ * @returns its tag, on every host
+ */
+export async function testImage(pool: Pool, appliance: 'xdb' | 'xcache', variant: string, env: Record<string, string>): Promise<string> {
+  const tag = `xcaas-test/${appliance}-fault:${variant === '' ? 'dev' : variant.replaceAll(/[^A-Za-z0-9]/g, '-').toLowerCase()}`;
   const settings = Object.entries(env).map(([key, value]) => `${key}=${value}`);
   const dockerfile = [`FROM xcaas/${appliance}:${VERSION}`, ...settings.map((setting) => `ENV ${setting}`), ''].join('\n');
   const { code, stderr } = await run('docker', ['build', '--quiet', '--tag', tag, '-'], { input: dockerfile, timeoutMs: 120_000 });
