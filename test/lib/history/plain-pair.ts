@@ -77,8 +77,9 @@ export async function startPlainPair({ semiSync }: { semiSync: boolean }): Promi
       async promote(epoch) {
         await slave.sql('STOP SLAVE');
         await slave.sql('RESET SLAVE ALL');
-        await slave.sql('SET GLOBAL read_only = 0');
+        // First: whoever writes there must not read its predecessor's.
         await slave.sql(`UPDATE xcaas.heartbeat SET epoch = ${epoch}`);
+        await slave.sql('SET GLOBAL read_only = 0');
       },
       stop,
     };
