@@ -95,11 +95,16 @@ describe('backups of a cache', () => {
     await docker('update', '--cpus', '0.3', two!.container);
     const id = await ask(here);
     await eventually('some of it is stored', async () => ((await recordOf(here, id))?.bytes ?? 0) > 0);
+    const { run } = await two!.status();
     await two!.signal('engine', 'KILL');
     await docker('update', '--cpus', '2', two!.container);
     await eventually('it has failed', async () => (await recordOf(here, id))?.state === 'failed');
     expect((await recordOf(here, id))?.error).toContain('the snapshot broke off');
     expect((await here.exec(two!.container, 'find', '/var/lib/xcache-backup', '-name', '*', '-type', 'f')).stdout).toBe('');
+    await eventually('it follows again', async () => {
+      const status = await two!.status();
+      return status.run !== run && status.state === 'running';
+    });
     await whole(here);
     expect(await backUp(here)).toMatchObject({ state: 'done', member: 'acache-2' });
     await eventually('it is counted', async () => /^xcaas_cache_backups 1$/m.test(String((await one!.admin('GET', '/metrics')).body)));

@@ -69,8 +69,11 @@ export async function startClusterLab(fields: Partial<NewCache>, options: LabOpt
           return seen !== undefined && is(seen);
         },
         timeoutMs,
-      ).catch((error: unknown) => {
-        throw new Error(`${String(error)}: ${JSON.stringify(seen)}`);
+      ).catch(async (error: unknown) => {
+        const nodes = await Promise.all(
+          [...members].map(async ([id, member]) => `${id}: ${await member.cli('CLUSTER', 'NODES').catch(String)}`),
+        );
+        throw new Error([`${String(error)}: ${JSON.stringify(seen)}`, ...nodes].join('\n'));
       });
       return Math.round(performance.now() - began);
     },
