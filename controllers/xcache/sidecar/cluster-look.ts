@@ -18,13 +18,19 @@ export interface ClusterLook {
 
 const OVER = new Set(['success', 'failed', 'cancelled']);
 
-/** Who does not answer in time is not seen. Never throws. */
+/**
+ * Who does not answer in time is not seen. Never throws.
+ *
+ * Invariant: a member is who its own sidecar says it is, by its engine's id. An address says nothing: after a restart another member may have it, while the status of the one before stands
+ * until its session has ended. Taken for that one, the node of a living member would be nobody's, and be forgotten by all others: for a minute they would not hear of it again.
+ */
 export async function lookAtCluster(peers: ClusterPeers, statuses: Readonly<Record<string, CacheMemberStatus>>): Promise<ClusterLook> {
   const atomic = new Set<string>();
   let moving = false;
   let failure: string | undefined;
   const looks = await Promise.all(
-    Object.entries(statuses).map(async ([id, { address }]): Promise<SeenMember[]> => {
+    Object.entries(statuses).map(async ([id, { address, nodeId }]): Promise<SeenMember[]> => {
+      if (nodeId === undefined) return [];
       try {
         const session = await peers.session(id, address);
         const [text, info, moves] = await Promise.all([
@@ -32,11 +38,16 @@ export async function lookAtCluster(peers: ClusterPeers, statuses: Readonly<Reco
           session.call('CLUSTER', 'INFO'),
           migrations(session),
         ]);
+        const nodes = parseNodes(String(text));
+        if (nodes.find(({ myself }) => myself)?.id !== nodeId) {
+          peers.drop(id);
+          return [];
+        }
         if (moves !== undefined) atomic.add(id);
         if (moves?.some(({ state }) => !OVER.has(state))) moving = true;
         const newest = moves?.toSorted((a, b) => b.at - a.at)[0];
         if (newest?.state === 'failed') failure = `slots from ${id}: ${newest.message}`;
-        return [{ id, address, port: CLUSTER_PORTS.engine, nodes: parseNodes(String(text)), ok: /^cluster_state:ok/m.test(String(info)) }];
+        return [{ id, address, port: CLUSTER_PORTS.engine, nodes, ok: /^cluster_state:ok/m.test(String(info)) }];
       } catch {
         peers.drop(id);
         return [];
