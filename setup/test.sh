@@ -7,12 +7,12 @@ TESTS_PASSED=0 TESTS_FAILED=0 TESTS_SKIPPED=0
 TESTS_REMARKS=()
 
 cmd_test() {
-  local layers=() layer engine_started='' model=() with_engine='' service=''
+  local layers=() layer engine_started='' model=() with_engine='' services=()
   while (($#)); do
     case $1 in
       check | unit | ground | appliance | pool | fault | model) layers+=("$1") ;;
       # Which service's faults; both without a word.
-      db | cache) service=$1 ;;
+      db | cache) services+=("test/fault/$1-") ;;
       --quick | --mutations) model+=("$1") ;;
       --seed | --faults)
         [[ ${2:-} =~ ^[0-9]{1,9}$ ]] || die usage "$1 takes a number." './xcaas test fault --seed 1 --faults 20'
@@ -27,7 +27,9 @@ cmd_test() {
   if [[ -n ${XCAAS_FAULT_SEED:-}${XCAAS_FAULTS:-}${XCAAS_FAULT_PROVE:-} && " ${layers[*]} " != *' fault '* ]]; then
     die usage '--seed, --faults and --prove belong to the fault suite.' './xcaas test fault --seed 1 --faults 20'
   fi
-  if [[ -n $service && " ${layers[*]} " != *' fault '* ]]; then die usage "$service belongs to the fault suite." "./xcaas test fault $service"; fi
+  if ((${#services[@]})) && [[ " ${layers[*]} " != *' fault '* ]]; then
+    die usage 'db and cache belong to the fault suite.' './xcaas test fault cache'
+  fi
   if ((${#model[@]})) && [[ " ${layers[*]} " != *' model '* ]]; then
     die usage "${model[*]} belongs to the model of the database's protocol." './xcaas test model --quick'
   fi
@@ -60,7 +62,7 @@ cmd_test() {
         one_test 'types (tsc)' npx --no-install tsc --noEmit
         one_test 'lint (biome)' npx --no-install biome check --error-on-warnings . ;;
       model) one_test "the protocol of databases${model[*]:+ (${model[*]})}" node controllers/xdb/protocol/model/run.mjs ${model[@]+"${model[@]}"} ;;
-      fault) vitest_project fault ${service:+"test/fault/$service-"} ;;
+      fault) vitest_project fault ${services[@]+"${services[@]}"} ;;
       *) vitest_project "$layer" ;;
     esac
   done
