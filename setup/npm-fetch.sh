@@ -5,7 +5,8 @@
 npm_fetch() {
   local name=$1 major=$2 file=$3
   if have npm; then
-    npm_pack() { cd "$SCRATCH" && mv "$(npm pack --silent --ignore-scripts "$name@$major" | tail -n 1)" "$file"; }
+    # In a shell of its own: whoever calls stays in the folder it was in.
+    npm_pack() (cd "$SCRATCH" && mv "$(npm pack --silent --ignore-scripts "$name@$major" | tail -n 1)" "$file")
     logged "fetching $name@$major with npm" npm_pack && return 0
     note 'npm on this machine could not; asking its registry over HTTP'
   fi
@@ -72,7 +73,7 @@ npm_registry() {
     scratch
     if [[ ! -s $SCRATCH/npm-default ]]; then
       apt_update
-      npm_deb() { cd "$SCRATCH" && apt-get -o APT::Sandbox::User=root download npm && dpkg-deb --fsys-tarfile npm_*.deb >npm-deb.tar; }
+      npm_deb() (cd "$SCRATCH" && apt-get -o APT::Sandbox::User=root download npm && dpkg-deb --fsys-tarfile npm_*.deb >npm-deb.tar)
       logged "reading npm's default registry from Debian's package" npm_deb || return 1
       tar -xOf "$SCRATCH/npm-deb.tar" --wildcards '*definitions.js' 2>/dev/null | grep -A3 -E "define\('registry'|registry: *new Definition|'registry'" |
         grep -oE "https://[a-z0-9./-]+" | head -n 1 >"$SCRATCH/npm-default"
