@@ -59,6 +59,8 @@ export function createMover({ connect, password, holds, onEnd }: MoverOptions): 
       const breathe = createBreather(stopping.signal);
       const rest = await Promise.all(others.map((address) => at(address).catch(() => undefined)));
       for (let first = slots.first; first <= slots.last; first += SLOTS_AT_ONCE) {
+        // Whoever has rested may not be the one any more: it marks nothing that another would have to go on with.
+        if (stopping.signal.aborted || !holds()) return;
         const part = Array.from({ length: Math.min(SLOTS_AT_ONCE, slots.last - first + 1) }, (_, index) => first + index);
         await tell(target, part, 'IMPORTING', from.node);
         await tell(source, part, 'MIGRATING', to.node);

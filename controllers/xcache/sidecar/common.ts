@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { type ConsulClient, createConsul } from '#core/consul/client.ts';
 import { AppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
@@ -11,11 +11,12 @@ import { createSayer } from '#member/sentence.ts';
 import { keepSession, type MemberSession } from '#member/session.ts';
 import type { Supervisor } from '#member/supervisor.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
-import { AGENT_USER, connectEngine, type EngineSession } from '#xcache/engine/session.ts';
+import { connectEngine, type EngineSession } from '#xcache/engine/session.ts';
 import type { Guards } from '#xcache/protocol/types.ts';
 import { CacheCredentials, type CacheMemberStatus } from '#xcache/schema.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import type { SidecarConfig } from './config.ts';
+import { engineAccess } from './engine-access.ts';
 import { createEngineLink, type EngineLink } from './engine-link.ts';
 import { type MemberMemory, openMemory } from './memory-file.ts';
 import { keepSettings, type SettingsKeeper } from './settings.ts';
@@ -97,11 +98,7 @@ export async function openCommon(deps: SidecarDeps, dirty: () => void): Promise<
   const sentences: string[] = [];
   const supervisor = deps.connectSupervisor(dirty);
   const connect: Common['connect'] = async (at, timeoutMs = ENGINE_TIMEOUT_MS) => {
-    const password = credentials.current()?.agent;
-    if (password === undefined) throw new AppError('unavailable', 'the credentials of this cache are not known yet');
-    // Every member's certificate is for the cache's name as well.
-    const tls = config.tls && 'host' in at ? { ca: await readFile(paths.tls.ca, 'utf8'), servername: cache } : undefined;
-    return connectEngine({ at, user: AGENT_USER, password, timeoutMs, tls });
+    return connectEngine({ ...(await engineAccess({ deps, credentials }, at)), timeoutMs });
   };
   const link = createEngineLink(async () => connect({ path: paths.engineSocket }), log);
   const session = keepSession<CacheMemberStatus>({

@@ -1,7 +1,7 @@
 import { messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
-import { shardPlace } from '#xcache/cluster/shard-place.ts';
+import { type ShardPlace, shardPlace } from '#xcache/cluster/shard-place.ts';
 import { accounts } from '#xcache/engine/accounts.ts';
 import { liveSettings } from '#xcache/engine/files.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
@@ -39,8 +39,11 @@ export function keepSettings(paths: SidecarPaths, member: string, log: Logger): 
   let force: ReturnType<SettingsKeeper['inForce']>;
   let complaint = '';
 
-  async function apply(session: EngineSession, { spec, credentials, address }: WantedSettings): Promise<void> {
-    const place = shardPlace(spec, member);
+  async function apply(
+    session: EngineSession,
+    { spec, credentials, address }: WantedSettings,
+    place: ShardPlace | undefined,
+  ): Promise<void> {
     const wanted = accounts(credentials, place);
     if ((await readIfThere(paths.engineAcl)) !== wanted) {
       await writeFileAtomic(paths.engineAcl, wanted);
@@ -57,20 +60,11 @@ export function keepSettings(paths: SidecarPaths, member: string, log: Logger): 
   async function keep(session: EngineSession, wanted: WantedSettings): Promise<void> {
     const { run, spec, credentials, address } = wanted;
     const { memoryBytes, policy, parameters } = spec;
+    const place = shardPlace(spec, member);
     const certificate = spec.tls ? await readIfThere(paths.tls.certificate) : undefined;
-    const what = JSON.stringify([
-      run,
-      memoryBytes,
-      policy,
-      spec.persistence,
-      parameters,
-      credentials,
-      shardPlace(spec, member),
-      address,
-      certificate,
-    ]);
+    const what = JSON.stringify([run, memoryBytes, policy, spec.persistence, parameters, credentials, place, address, certificate]);
     if (what !== applied) {
-      await apply(session, wanted);
+      await apply(session, wanted, place);
       applied = what;
       force = { run, serial: credentials.serial, parameters, persistence: force?.run === run ? force.persistence : '' };
     }
