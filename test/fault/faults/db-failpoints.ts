@@ -1,11 +1,14 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { sleep } from '#core/sleep.ts';
 import { signal } from '#test/pool/processes.ts';
 import { EXPECT, type Fault } from '../fault.ts';
 import type { Member, ServiceWorld } from '../world.ts';
 
 /** Where the sidecars of this suite look for their fail points, see controllers/xdb/sidecar/failpoint.ts. */
 export const FAILPOINTS_FILE = '/run/member/failpoints';
+/** So long at the most a sidecar that hangs is thought well: `PET_MS` of controllers/xdb/sidecar/turn.ts, and what it takes to end it. */
+const HUNG_MS = 6500;
 
 interface Point {
   point: string;
@@ -66,11 +69,12 @@ function failpoint({ point, by }: Point, at: 'before' | 'after', action: 'crash'
       const wound = {
         what: `${master.id} on ${master.host.name} led`,
         async heal() {
-          // A sidecar that hangs is ended by its supervisor.
-          const met = (await sidecars(world, members)) !== before;
-          wound.what += met ? '' : '; the point was not met';
           for (const member of members) rmSync(file(member), { force: true });
           await asked;
+          // One that hangs since a moment ago looks well, and is ended by its supervisor when all seems to be over.
+          if (action === 'hang') await sleep(HUNG_MS);
+          const met = (await sidecars(world, members)) !== before;
+          wound.what += met ? '' : '; the point was not met';
         },
       };
       return wound;
