@@ -282,6 +282,8 @@ describe('changing the master', { timeout: 400_000 }, () => {
       expect(done.state).toBe('done');
       if (done.blockedMs !== undefined) held.push(done.blockedMs);
       await untilSame('the old master is the slave', 60, async () => (await status()).sync, before.master);
+      // The record says so first; the slave's own word, which the next switchover heeds, is up to a second older.
+      await untilSame('the pair is whole again', 60, async () => (await status()).status, 'READY');
       const after = await status();
       expect(after.master).toBe(before.sync);
       expect(after.epoch).toBe(before.epoch + 1);
