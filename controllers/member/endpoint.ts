@@ -1,7 +1,7 @@
+import { createBell } from '#core/bell.ts';
 import { messageOf } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
-import { sleep } from '#core/sleep.ts';
 import type { TcpDriver } from '#tcp/driver.ts';
 import type { TcpConfigInput, TcpTableInput } from '#tcp/schema.ts';
 import { EndpointTable } from './endpoint-table.ts';
@@ -57,7 +57,7 @@ export async function startEndpoint({ driver, path, log, ports }: EndpointOption
   let structured = false;
   let dirty = true;
   let version = 0;
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
   let complaint = '';
 
   await driver.prepare();
@@ -81,7 +81,6 @@ export async function startEndpoint({ driver, path, log, ports }: EndpointOption
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      wake = new AbortController();
       let pause = SETTLE_MS;
       try {
         if (dirty || !structured) await apply();
@@ -95,7 +94,7 @@ export async function startEndpoint({ driver, path, log, ports }: EndpointOption
         complaint = text;
       }
       if (dirty && complaint === '' && current !== undefined) continue;
-      await sleep(pause, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(pause);
     }
   })();
 
@@ -110,7 +109,7 @@ export async function startEndpoint({ driver, path, log, ports }: EndpointOption
       current = table;
       dirty = true;
       live = false;
-      wake.abort();
+      bell.ring();
       writeFileAtomic(path, JSON.stringify(table)).catch((error: unknown) =>
         log.warn({ err: messageOf(error) }, 'where the endpoint leads could not be saved'),
       );

@@ -1,7 +1,7 @@
+import { createBell } from '#core/bell.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { messageOf, toAppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { sleep } from '#core/sleep.ts';
 
 /**
  * This member's life as Consul sees it: a session, the record of the member that lives as long as the session does, and the lock `leader` if it leads.
@@ -47,7 +47,7 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
   const ttlMs = ttlSeconds * 1000;
   const renewMs = ttlMs / 4;
   const stopping = new AbortController();
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
   let session: string | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let wanted: S | undefined;
@@ -99,7 +99,6 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      wake = new AbortController();
       try {
         if (session === undefined || performance.now() - confirmedAt >= renewMs) await hold();
         if (session !== undefined) await write(session);
@@ -111,7 +110,7 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
         complaint = text;
       }
       const pause = complaint === '' ? renewMs : renewMs / 2;
-      await sleep(pause, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(pause);
     }
   })();
 
@@ -120,7 +119,7 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
     set(status) {
       const changed = wanted === undefined || stillOf(wanted) !== stillOf(status);
       wanted = status;
-      if (changed && (written === undefined || performance.now() - written.at >= WRITE_EVERY_MS)) wake.abort();
+      if (changed && (written === undefined || performance.now() - written.at >= WRITE_EVERY_MS)) bell.ring();
     },
     async takeLock() {
       const holder = id();

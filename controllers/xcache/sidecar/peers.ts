@@ -1,4 +1,4 @@
-import { sleep } from '#core/sleep.ts';
+import { type Bell, createBell } from '#core/bell.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
 
@@ -28,7 +28,7 @@ interface Watched {
   facts: EngineFacts | undefined;
   session: EngineSession | undefined;
   stopping: AbortController;
-  wake: AbortController;
+  bell: Bell;
   running: Promise<void>;
 }
 
@@ -36,9 +36,10 @@ export function watchPeers({ connect, onChange, everyMs = 400 }: PeersOptions): 
   const watched = new Map<string, Watched>();
 
   function begin(address: string): Watched {
+    const stopping = new AbortController();
     const one: Watched = {
       ...{ address, heardAt: performance.now(), answered: false, facts: undefined, session: undefined },
-      ...{ stopping: new AbortController(), wake: new AbortController(), running: Promise.resolve() },
+      ...{ stopping, bell: createBell(stopping.signal), running: Promise.resolve() },
     };
     one.running = turn(one);
     return one;
@@ -46,7 +47,6 @@ export function watchPeers({ connect, onChange, everyMs = 400 }: PeersOptions): 
 
   async function turn(one: Watched): Promise<void> {
     while (!one.stopping.signal.aborted) {
-      one.wake = new AbortController();
       const began = performance.now();
       const before = gist(one);
       try {
@@ -60,7 +60,7 @@ export function watchPeers({ connect, onChange, everyMs = 400 }: PeersOptions): 
         one.answered = false;
       }
       if (gist(one) !== before) onChange();
-      await sleep(Math.max(50, everyMs - (performance.now() - began)), AbortSignal.any([one.stopping.signal, one.wake.signal]));
+      await one.bell.wait(Math.max(50, everyMs - (performance.now() - began)));
     }
     one.session?.close();
   }
@@ -86,7 +86,7 @@ export function watchPeers({ connect, onChange, everyMs = 400 }: PeersOptions): 
       return { silentMs: one.answered ? 0 : performance.now() - one.heardAt, facts: one.facts };
     },
     hurry() {
-      for (const one of watched.values()) one.wake.abort();
+      for (const one of watched.values()) one.bell.ring();
     },
     async stop() {
       await Promise.all([...watched.values()].map(end));

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
+import { createBell } from '#core/bell.ts';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { sleep } from '#core/sleep.ts';
 import { within } from '#member/within.ts';
 import type { UserAdmin } from '#xdb/engine/engine.ts';
 import type { Credentials } from '#xdb/schema.ts';
@@ -36,7 +36,7 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
   const stopping = new AbortController();
   let wanted: WantedAccounts | undefined;
   let done: string | undefined;
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
   let complaint = '';
 
   async function ensure({ database, users: credentials, followers }: WantedAccounts): Promise<void> {
@@ -50,7 +50,6 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      wake = new AbortController();
       const now = wanted;
       const mark = now === undefined ? undefined : markOf(now);
       let pause = REST_MS;
@@ -67,7 +66,7 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
           pause = RETRY_MS;
         }
       }
-      await sleep(pause, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(pause);
     }
   })();
 
@@ -75,7 +74,7 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
     set(next) {
       const changed = (next === undefined ? undefined : markOf(next)) !== (wanted === undefined ? undefined : markOf(wanted));
       wanted = next;
-      if (changed) wake.abort();
+      if (changed) bell.ring();
     },
     settled: () => wanted !== undefined && markOf(wanted) === done,
     async stop() {

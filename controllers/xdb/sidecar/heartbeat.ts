@@ -1,6 +1,6 @@
+import { createBell } from '#core/bell.ts';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { sleep } from '#core/sleep.ts';
 import { within } from '#member/within.ts';
 import type { Engine, EngineSession, Heartbeat } from '#xdb/engine/engine.ts';
 
@@ -38,7 +38,7 @@ export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 
   let lastMs: number | undefined;
   let through: ReturnType<HeartbeatWriter['through']>;
   let underWay: Promise<boolean> | undefined;
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
   let complaint = '';
 
   function drop(): void {
@@ -77,9 +77,8 @@ export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      wake = new AbortController();
       if (wanted !== undefined && !paused) await single(wanted, timeoutMs);
-      await sleep(everyMs, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(everyMs);
     }
   })();
 
@@ -88,7 +87,7 @@ export function createHeartbeat({ engine, log, everyMs = 1000, timeoutMs = 5000 
       const changed = beat?.instance !== wanted?.instance || beat?.epoch !== wanted?.epoch;
       wanted = beat;
       if (beat === undefined) lastMs = undefined;
-      if (changed && beat !== undefined) wake.abort();
+      if (changed && beat !== undefined) bell.ring();
     },
     async beatNow(beat, limitMs) {
       return within(single(beat, limitMs), limitMs + 500, 'the first heartbeat').catch(() => false);

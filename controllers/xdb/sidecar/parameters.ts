@@ -1,6 +1,6 @@
+import { createBell } from '#core/bell.ts';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { sleep } from '#core/sleep.ts';
 import { within } from '#member/within.ts';
 import type { Engine } from '#xdb/engine/engine.ts';
 
@@ -39,7 +39,7 @@ export function keepParameters({ engine, log, onChange, retryMs = 2000 }: Parame
   let wanted: WantedParameters | undefined;
   let done: string | undefined;
   let pending: { instance: string; names: readonly string[] } | undefined;
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
   let complaint = '';
 
   async function apply({ instance, parameters, memoryBytes }: WantedParameters): Promise<boolean> {
@@ -60,7 +60,6 @@ export function keepParameters({ engine, log, onChange, retryMs = 2000 }: Parame
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      wake = new AbortController();
       const now = wanted;
       const mark = now === undefined ? undefined : JSON.stringify(now);
       let pause = REST_MS;
@@ -75,7 +74,7 @@ export function keepParameters({ engine, log, onChange, retryMs = 2000 }: Parame
         }
         if (mark !== done) pause = retryMs;
       }
-      await sleep(pause, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(pause);
     }
   })();
 
@@ -83,7 +82,7 @@ export function keepParameters({ engine, log, onChange, retryMs = 2000 }: Parame
     set(next) {
       const changed = JSON.stringify(next) !== JSON.stringify(wanted);
       wanted = next;
-      if (changed) wake.abort();
+      if (changed) bell.ring();
     },
     pendingRestart: () => (wanted !== undefined && pending?.instance === wanted.instance ? pending.names : []),
     async stop() {

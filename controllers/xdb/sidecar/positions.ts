@@ -1,4 +1,4 @@
-import { sleep } from '#core/sleep.ts';
+import { createBell } from '#core/bell.ts';
 import type { PeerAddress, PeerClient } from './peer-client.ts';
 import type { Position } from './peer-protocol.ts';
 
@@ -19,7 +19,7 @@ const FRESH_MS = 1500;
 export function followPositions(client: Pick<PeerClient, 'position'>, onAnswer: () => void): Positions {
   const stopping = new AbortController();
   let peers: readonly PeerAddress[] = [];
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
   const answers = new Map<string, { position: Position; at: number }>();
 
   async function ask(peer: PeerAddress): Promise<void> {
@@ -32,9 +32,8 @@ export function followPositions(client: Pick<PeerClient, 'position'>, onAnswer: 
 
   const running = (async () => {
     while (!stopping.signal.aborted) {
-      wake = new AbortController();
       await Promise.all(peers.map(ask));
-      await sleep(peers.length === 0 ? 60_000 : EVERY_MS, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(peers.length === 0 ? 60_000 : EVERY_MS);
     }
   })();
 
@@ -43,7 +42,7 @@ export function followPositions(client: Pick<PeerClient, 'position'>, onAnswer: 
       if (JSON.stringify(next) === JSON.stringify(peers)) return;
       peers = next;
       for (const member of answers.keys()) if (!peers.some((peer) => peer.member === member)) answers.delete(member);
-      wake.abort();
+      bell.ring();
     },
     fresh() {
       const now = performance.now();

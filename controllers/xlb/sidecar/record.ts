@@ -1,3 +1,4 @@
+import { createBell } from '#core/bell.ts';
 import type { ConsulClient } from '#core/consul/client.ts';
 import { messageOf, toAppError } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
@@ -35,7 +36,7 @@ export function keepRecord({ consul, key, name, log, onChange }: MemberRecordOpt
   let written: string | undefined;
   let session: string | undefined;
   let isReachable = false;
-  let wake = new AbortController();
+  const bell = createBell(stopping.signal);
 
   async function hold(): Promise<void> {
     if (session !== undefined && !(await consul.session.renew(session))) session = undefined;
@@ -85,10 +86,9 @@ export function keepRecord({ consul, key, name, log, onChange }: MemberRecordOpt
         reached(false, error);
       }
       await sleep(WRITE_EVERY_MS, stopping.signal);
-      wake = new AbortController();
       if (wanted !== written && isReachable) continue;
       const wait = Math.max(0, renewedAt + RENEW_MS - performance.now());
-      await sleep(isReachable ? wait : RENEW_MS / 2, AbortSignal.any([stopping.signal, wake.signal]));
+      await bell.wait(isReachable ? wait : RENEW_MS / 2);
     }
   })();
 
@@ -97,7 +97,7 @@ export function keepRecord({ consul, key, name, log, onChange }: MemberRecordOpt
       const text = JSON.stringify(status);
       if (text === wanted) return;
       wanted = text;
-      wake.abort();
+      bell.ring();
     },
     reachable: () => isReachable,
     async stop(keep = false) {
