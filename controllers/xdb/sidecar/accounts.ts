@@ -34,7 +34,7 @@ const REST_MS = 3_600_000;
 
 export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
   const stopping = new AbortController();
-  let wanted: WantedAccounts | undefined;
+  let wanted: { accounts: WantedAccounts; mark: string } | undefined;
   let done: string | undefined;
   const bell = createBell(stopping.signal);
   let complaint = '';
@@ -51,14 +51,14 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
   const running = (async () => {
     while (!stopping.signal.aborted) {
       const now = wanted;
-      const mark = now === undefined ? undefined : markOf(now);
       let pause = REST_MS;
-      if (now !== undefined && mark !== done) {
+      if (now !== undefined && now.mark !== done) {
         try {
-          await within(ensure(now), LIMIT_MS, 'making users and databases');
-          done = mark;
+          await within(ensure(now.accounts), LIMIT_MS, 'making users and databases');
+          done = now.mark;
           complaint = '';
-          log.info({ database: now.database, users: Object.keys(now.users) }, 'users and databases are as they should be');
+          const { database, users: made } = now.accounts;
+          log.info({ database, users: Object.keys(made) }, 'users and databases are as they should be');
         } catch (error) {
           const text = messageOf(error);
           if (text !== complaint) log.warn({ err: text }, 'users and databases could not be made sure of');
@@ -72,11 +72,12 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
 
   return {
     set(next) {
-      const changed = (next === undefined ? undefined : markOf(next)) !== (wanted === undefined ? undefined : markOf(wanted));
-      wanted = next;
-      if (changed) bell.ring();
+      const given = next && { accounts: next, mark: markOf(next) };
+      if (given?.mark === wanted?.mark) return;
+      wanted = given;
+      bell.ring();
     },
-    settled: () => wanted !== undefined && markOf(wanted) === done,
+    settled: () => wanted !== undefined && wanted.mark === done,
     async stop() {
       stopping.abort();
       await running;

@@ -1,7 +1,7 @@
 import { AppError } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
 import { identifier, memberOfAccount, passwordHash, replicationAccount } from './names.ts';
-import { errnoOf, NO_SUCH_THREAD, type Sql } from './sql.ts';
+import { errnoOf, NO_SUCH_THREAD, type Question, type Sql } from './sql.ts';
 
 interface ReplicationAccount {
   user: string;
@@ -11,17 +11,16 @@ interface ReplicationAccount {
 }
 
 /** All accounts that members receive with. */
-export async function replicationAccounts(sql: Sql): Promise<ReplicationAccount[]> {
-  const rows = await sql.query<{ user: string; host: string; locked: string | number | null }>(
-    "SELECT User user, Host host, JSON_VALUE(Priv, '$.account_locked') locked FROM mysql.global_priv WHERE User LIKE 'repl\\_%'",
-  );
-  return rows.map(({ user, host, locked }) => ({
-    user,
-    host,
-    member: memberOfAccount(user) ?? user,
-    locked: String(locked ?? '0') === '1' || locked === 'true',
-  }));
-}
+export const REPLICATION_ACCOUNTS: Question<ReplicationAccount[]> = {
+  text: "SELECT User user, Host host, JSON_VALUE(Priv, '$.account_locked') locked FROM mysql.global_priv WHERE User LIKE 'repl\\_%'",
+  read: (rows) =>
+    rows.map(({ user, host, locked }) => ({
+      user: String(user),
+      host: String(host),
+      member: memberOfAccount(String(user)) ?? String(user),
+      locked: String(locked ?? '0') === '1' || locked === 'true',
+    })),
+};
 
 const POLL_MS = 20;
 /** A login that was under way when its account was locked is looked at as long, in milliseconds, and then ended: one that only opened a port never logs in. */
@@ -35,7 +34,7 @@ const LOGIN_MS = 300;
  */
 export async function allowDumps(sql: Sql, members: readonly string[], timeoutMs: number): Promise<void> {
   const end = performance.now() + timeoutMs;
-  const accounts = await replicationAccounts(sql);
+  const [accounts] = await sql.ask([REPLICATION_ACCOUNTS]);
   const name = ({ user, host }: ReplicationAccount) => `${identifier(user)}@${identifier(host)}`;
   const [open, shut] = [
     accounts.filter(({ member }) => members.includes(member)),

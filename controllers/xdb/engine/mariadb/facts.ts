@@ -1,11 +1,11 @@
 import type { EngineFacts } from '#xdb/engine/engine.ts';
-import { replicationAccounts } from './accounts.ts';
+import { REPLICATION_ACCOUNTS } from './accounts.ts';
 import { followedMember } from './followed.ts';
 import { HEARTBEAT_TABLE, memberOfAccount, OWN_SCHEMA } from './names.ts';
 import { type RelayLog, standing } from './relay.ts';
-import { errnoOf, type Sql } from './sql.ts';
-import { slaveStatus } from './status.ts';
-import { busyThreads, countWaiters, whyBusy } from './threads.ts';
+import { errnoOf, type Question, type Sql } from './sql.ts';
+import { SLAVE_STATUS } from './status.ts';
+import { BUSY_THREADS, countWaiters, whyBusy } from './threads.ts';
 import { isExecuted } from './upstream/follow.ts';
 import { readStart } from './upstream/start.ts';
 
@@ -20,11 +20,17 @@ interface Variables {
   serverId: number | string;
 }
 
-const VARIABLES = `SELECT @@GLOBAL.report_user instance, VERSION() version, @@GLOBAL.read_only readOnly,
+const VARIABLES: Question<Variables> = {
+  text: `SELECT @@GLOBAL.report_user instance, VERSION() version, @@GLOBAL.read_only readOnly,
   @@GLOBAL.rpl_semi_sync_master_enabled semiSyncMaster, @@GLOBAL.rpl_semi_sync_slave_enabled semiSyncSlave,
-  @@GLOBAL.gtid_binlog_pos binlogGtid, @@GLOBAL.gtid_slave_pos appliedGtid, @@GLOBAL.server_id serverId`;
+  @@GLOBAL.gtid_binlog_pos binlogGtid, @@GLOBAL.gtid_slave_pos appliedGtid, @@GLOBAL.server_id serverId`,
+  read([row]) {
+    if (row === undefined) throw new Error('the engine did not say who it is');
+    return row as unknown as Variables;
+  },
+};
 
-const STATUS = [
+const COUNTERS = [
   'Rpl_semi_sync_master_status',
   'Rpl_semi_sync_master_clients',
   'Rpl_semi_sync_master_wait_sessions',
@@ -34,16 +40,30 @@ const STATUS = [
   'Uptime',
 ] as const;
 
+const STATUS: Question<Record<(typeof COUNTERS)[number], number>> = {
+  text: `SHOW GLOBAL STATUS WHERE Variable_name IN (${COUNTERS.map((name) => `'${name}'`).join(', ')})`,
+  read(rows) {
+    const values = new Map(rows.map(({ Variable_name, Value }) => [Variable_name, Value]));
+    const number = (name: string) => {
+      const value = values.get(name) ?? '0';
+      return value === 'ON' ? 1 : value === 'OFF' ? 0 : Number(value);
+    };
+    return Object.fromEntries(COUNTERS.map((name) => [name, number(name)])) as Record<(typeof COUNTERS)[number], number>;
+  },
+};
+
 /**
- * One look at the engine, by statements that answer while commits hang (H17): none of them takes the lock that `SHOW MASTER STATUS` waits for.
+ * One look at the engine, by statements that answer while commits hang (H17): none of them takes the lock that `SHOW MASTER STATUS` waits for. In one exchange, as it
+ * is done each second on a member at rest.
  */
 export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Promise<EngineFacts> {
-  const [variables] = await sql.query<Variables>(VARIABLES);
-  if (variables === undefined) throw new Error('the engine did not say who it is');
-  const status = await globalStatus(sql);
-  const threads = await busyThreads(sql);
-  const accounts = await replicationAccounts(sql);
-  const slave = await slaveStatus(sql);
+  const [variables, status, threads, accounts, slave] = await sql.ask([
+    VARIABLES,
+    STATUS,
+    BUSY_THREADS,
+    REPLICATION_ACCOUNTS,
+    SLAVE_STATUS,
+  ]);
   const appliedGtid = variables.appliedGtid ?? '';
   const master = slave === undefined ? undefined : await followedMember(dataDir, slave);
   // A member is followed by GTID.
@@ -93,17 +113,6 @@ export async function readFacts(sql: Sql, relay: RelayLog, dataDir: string): Pro
     connections: status.Threads_connected,
     busy: whyBusy(threads),
   };
-}
-
-async function globalStatus(sql: Sql): Promise<Record<(typeof STATUS)[number], number>> {
-  const names = STATUS.map((name) => `'${name}'`).join(', ');
-  const rows = await sql.query<{ Variable_name: string; Value: string }>(`SHOW GLOBAL STATUS WHERE Variable_name IN (${names})`);
-  const values = new Map(rows.map(({ Variable_name, Value }) => [Variable_name, Value]));
-  const number = (name: string) => {
-    const value = values.get(name) ?? '0';
-    return value === 'ON' ? 1 : value === 'OFF' ? 0 : Number(value);
-  };
-  return Object.fromEntries(STATUS.map((name) => [name, number(name)])) as Record<(typeof STATUS)[number], number>;
 }
 
 const NO_SUCH_TABLE = 1146;

@@ -14,8 +14,22 @@ export interface Sql {
    * @throws AppError `engine` when the engine refuses it (see {@link errnoOf}), `timeout`, `unavailable` when the connection is gone
    */
   query<T = Record<string, unknown>>(sql: string, values?: readonly unknown[], options?: { timeoutMs?: number }): Promise<T[]>;
+  /**
+   * What several statements say, in one exchange: a compound statement, as the engine takes it outside of procedures too. None of them may change anything or hold
+   * values that come from elsewhere.
+   *
+   * @throws AppError as {@link query}; the first that is refused ends all
+   */
+  ask<T extends readonly unknown[]>(questions: { readonly [K in keyof T]: Question<T[K]> }): Promise<T>;
   close(): void;
 }
+
+/** A statement that only reads, and what its rows mean. */
+export interface Question<T> {
+  text: string;
+  read(rows: readonly Row[]): T;
+}
+export type Row = Record<string, string | number | null>;
 
 export interface SqlOptions {
   socketPath?: string;
@@ -126,6 +140,15 @@ export async function openSql(options: SqlOptions): Promise<Sql> {
       const text = values.length === 0 ? sql : format(sql, values as string[]);
       const rows = await settled<unknown>((done) => connection.query(text, done), timeoutMs, firstWords(sql));
       return (Array.isArray(rows) ? rows : []) as T[];
+    },
+    async ask<T extends readonly unknown[]>(questions: { readonly [K in keyof T]: Question<T[K]> }) {
+      if (broken !== undefined) throw broken;
+      const text = `BEGIN NOT ATOMIC ${questions.map((question) => `${question.text};`).join(' ')} END`;
+      const sets = await settled<unknown>((done) => connection.query(text, done), queryTimeoutMs, 'what it was asked');
+      // After the rows of each comes the end of the whole.
+      if (!Array.isArray(sets) || sets.length !== questions.length + 1)
+        throw new AppError('engine', `${where} did not answer each of ${questions.length} statements`);
+      return questions.map((question, at) => question.read(sets[at] as Row[])) as unknown as T;
     },
     close: () => gone('was closed'),
   };

@@ -1,4 +1,4 @@
-import type { Sql } from './sql.ts';
+import type { Question, Row, Sql } from './sql.ts';
 
 /** What `SHOW ALL SLAVES STATUS` says of the one connection to a master. */
 export interface SlaveStatus {
@@ -28,11 +28,18 @@ export interface SlaveStatus {
 /** After it the thread that receives tries again, whatever the reason; what it says stays there also when it was told to stop. */
 const GOES_ON_TRYING = /^error (re)?connecting to master/;
 
+/** Undefined where no master is configured. */
+export const SLAVE_STATUS: Question<SlaveStatus | undefined> = {
+  text: 'SHOW ALL SLAVES STATUS',
+  read: ([row]) => (row === undefined ? undefined : slaveOf(row)),
+};
+
 /** @returns undefined where no master is configured */
 export async function slaveStatus(sql: Sql, options?: { timeoutMs?: number }): Promise<SlaveStatus | undefined> {
-  const rows = await sql.query<Record<string, string | number | null>>('SHOW ALL SLAVES STATUS', [], options);
-  const row = rows[0];
-  if (row === undefined) return undefined;
+  return SLAVE_STATUS.read(await sql.query<Row>(SLAVE_STATUS.text, [], options));
+}
+
+function slaveOf(row: Row): SlaveStatus {
   const text = (name: string) => String(row[name] ?? '');
   const number = (name: string) => Number(row[name] ?? 0);
   const behind = row.Master_Slave_time_diff;

@@ -1,7 +1,7 @@
 import { sleep } from '#core/sleep.ts';
 import { kill } from './accounts.ts';
 import { AGENT, memberOfAccount, WRITER } from './names.ts';
-import type { Sql } from './sql.ts';
+import type { Question, Sql } from './sql.ts';
 
 export interface Thread {
   id: string;
@@ -13,19 +13,18 @@ export interface Thread {
 }
 
 /** What connections do that do something. */
-export async function busyThreads(sql: Sql): Promise<Thread[]> {
-  const rows = await sql.query<{ id: string; user: string; command: string; state: string | null; ms: string; info: string | null }>(
-    "SELECT ID id, USER user, COMMAND command, STATE state, TIME_MS ms, LEFT(INFO, 80) info FROM information_schema.PROCESSLIST WHERE COMMAND NOT IN ('Sleep', 'Daemon') AND ID <> CONNECTION_ID()",
-  );
-  return rows.map(({ id, user, command, state, ms, info }) => ({
-    id,
-    user,
-    command,
-    state: state ?? '',
-    ms: Number(ms),
-    info: info ?? '',
-  }));
-}
+export const BUSY_THREADS: Question<Thread[]> = {
+  text: "SELECT ID id, USER user, COMMAND command, STATE state, TIME_MS ms, LEFT(INFO, 80) info FROM information_schema.PROCESSLIST WHERE COMMAND NOT IN ('Sleep', 'Daemon') AND ID <> CONNECTION_ID()",
+  read: (rows) =>
+    rows.map(({ id, user, command, state, ms, info }) => ({
+      id: String(id),
+      user: String(user),
+      command: String(command),
+      state: String(state ?? ''),
+      ms: Number(ms),
+      info: String(info ?? ''),
+    })),
+};
 
 const WAITS = /^Waiting for semi-sync ACK/;
 /** Behind the one that waits: the commits that were written to the binlog after it. */
