@@ -440,6 +440,15 @@ describe('what is shown', () => {
     expect(JSON.parse((await cli('lb list --json', { env })).stdout)[0].name).toBe(evil);
   });
 
+  it('colours are for who sees them: a script reads none, wherever it runs', async () => {
+    const { env } = await apiOf({ 'GET /v1/lbs/web': { body: lbView() }, 'GET /v1/lbs/none': error('not_found', 404) });
+    expect((await cli('lb status web', { env, colours: true })).stdout).toContain('\u001b[32mREADY\u001b[39m');
+    expect((await cli('lb status none', { env, colours: true })).stderr).toContain('\u001b[31merror\u001b[39m');
+    const plain = [(await cli('lb status web', { env })).stdout, (await cli('lb status none', { env })).stderr].join('');
+    expect(plain).toMatch(/READY[\s\S]*error: /);
+    expect(plain).not.toContain('\u001b');
+  });
+
   it('a node’s labels and columns that are empty', async () => {
     const { env } = await apiOf({ 'GET /v1/lbs': { body: [] } });
     expect((await cli('lb list', { env })).stdout).toBe('NAME  STATUS  LISTENERS  SENTENCE\n');

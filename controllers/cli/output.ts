@@ -1,5 +1,10 @@
-import pc from 'picocolors';
+import { createColors } from 'picocolors';
 import { type AppError, errorBody } from '#core/errors.ts';
+
+/** Colours for what goes to an `Output`, which leaves them out where nobody sees them. */
+export const colours = createColors(true);
+
+export type OutputStream = NodeJS.WritableStream & { isTTY?: boolean; hasColors?(): boolean };
 
 export interface Output {
   json: boolean;
@@ -15,11 +20,14 @@ export interface Output {
 
 export interface OutputOptions {
   json: boolean;
-  stdout: NodeJS.WritableStream & { isTTY?: boolean };
-  stderr: NodeJS.WritableStream & { isTTY?: boolean };
+  stdout: OutputStream;
+  stderr: OutputStream;
 }
 
-/** stdout is data, stderr is progress and errors; with `--json` stdout is exactly one JSON value, also on failure. */
+/**
+ * stdout is data, stderr is progress and errors; with `--json` stdout is exactly one JSON value, also on failure. Each is coloured only where it is a
+ * terminal with colours: what a script reads does not depend on its surroundings (`CI`, `FORCE_COLOR`).
+ */
 export function createOutput({ json, stdout, stderr }: OutputOptions): Output {
   let moving = false;
   let lastProgress = '';
@@ -31,15 +39,15 @@ export function createOutput({ json, stdout, stderr }: OutputOptions): Output {
     json,
     result(value, text) {
       endLine();
-      const out = json ? JSON.stringify(value) : printable(text());
+      const out = json ? JSON.stringify(value) : shown(text(), stdout);
       if (out !== '') stdout.write(`${out}\n`);
     },
     line(value, text) {
       endLine();
-      stdout.write(`${json ? JSON.stringify(value) : printable(text)}\n`);
+      stdout.write(`${json ? JSON.stringify(value) : shown(text, stdout)}\n`);
     },
     progress(given) {
-      const text = printable(given).replaceAll('\n', ' ');
+      const text = shown(given, stderr).replaceAll('\n', ' ');
       if (text === lastProgress) return;
       lastProgress = text;
       if (stderr.isTTY) {
@@ -51,23 +59,30 @@ export function createOutput({ json, stdout, stderr }: OutputOptions): Output {
     },
     note(text) {
       endLine();
-      stderr.write(`${printable(text)}\n`);
+      stderr.write(`${shown(text, stderr)}\n`);
     },
     error(error) {
       endLine();
       if (json) stdout.write(`${JSON.stringify(errorBody(error))}\n`);
       else {
-        stderr.write(`${pc.red('error')}: ${printable(error.message)}\n`);
-        if (error.hint !== undefined) stderr.write(`  ${pc.dim('→')} ${printable(error.hint)}\n`);
+        stderr.write(`${shown(`${colours.red('error')}: ${error.message}`, stderr)}\n`);
+        if (error.hint !== undefined) stderr.write(`${shown(`  ${colours.dim('→')} ${error.hint}`, stderr)}\n`);
       }
     },
   };
 }
 
-/** Names, labels and log lines are others': what would move a terminal's cursor or change its title is shown as a mark. Colours may stay. */
-export function printable(text: string): string {
+/**
+ * What `stream` may be given. Names, labels and log lines are others': what would move a terminal's cursor or change its title is shown as a mark. Colours
+ * stay where somebody sees them.
+ */
+function shown(text: string, stream: OutputStream): string {
+  const isColoured = stream.isTTY === true && stream.hasColors?.() === true;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones
-  return text.replace(/\u001b\[[0-9;]*m|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (found) => (found.length > 1 ? found : '\ufffd'));
+  return text.replace(/\u001b\[[0-9;]*m|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (found) => {
+    if (found.length > 1) return isColoured ? found : '';
+    return '\ufffd';
+  });
 }
 
 /** Columns as wide as their widest cell, two spaces between. */
@@ -85,9 +100,9 @@ export function table(header: string[], rows: (string | number | undefined)[][])
 }
 
 export function colourStatus(status: string): string {
-  if (status === 'READY') return pc.green(status);
-  if (status === 'DOWN' || status === 'FAILED') return pc.red(status);
-  return pc.yellow(status);
+  if (status === 'READY') return colours.green(status);
+  if (status === 'DOWN' || status === 'FAILED') return colours.red(status);
+  return colours.yellow(status);
 }
 
 export function bytes(value: number): string {

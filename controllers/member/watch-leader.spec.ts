@@ -20,6 +20,7 @@ function watching(answers: () => boolean, second: () => boolean | undefined) {
       changes += 1;
     },
     everyMs: 5,
+    againMs: 5,
   });
   watch.aim(target);
   return { watch, asked, changes: () => changes };
@@ -88,6 +89,7 @@ describe('watchLeader', () => {
       },
       onChange: () => undefined,
       everyMs: 20,
+      againMs: 20,
     });
     watch.aim(target);
     expect(await until(() => watch!.silent())).toBe(true);
@@ -110,6 +112,31 @@ describe('watchLeader', () => {
     expect(await until(() => watch.dead())).toBe(true);
     up = true;
     expect(await until(() => !watch.dead() && !watch.silent())).toBe(true);
+  });
+
+  it('who does not answer once is looked at more often until it does', async () => {
+    let up = true;
+    let turn = 0;
+    watch = watchLeader({
+      probe: async () => {
+        turn += 1;
+        return up;
+      },
+      secondView: async () => true,
+      onChange: () => undefined,
+      everyMs: 300,
+      againMs: 5,
+    });
+    watch.aim(target);
+    await sleep(100);
+    expect(turn).toBeLessThanOrEqual(1);
+    up = false;
+    expect(await until(() => turn > 20)).toBe(true);
+    up = true;
+    await sleep(20);
+    const before = turn;
+    await sleep(100);
+    expect(turn - before).toBeLessThanOrEqual(1);
   });
 
   it('another leader is looked at from the beginning', async () => {

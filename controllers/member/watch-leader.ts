@@ -25,7 +25,10 @@ export interface LeaderWatchOptions {
   secondView: SecondView;
   /** Something that decisions rest on has changed. */
   onChange(): void;
+  /** From one look to the next, in milliseconds, while the leader answers. */
   everyMs?: number;
+  /** The same after one that failed, until it answers again; also the longest a look may take. */
+  againMs?: number;
   /** Probes in a row that failed. */
   times?: number;
 }
@@ -35,7 +38,7 @@ const SECOND_TIMES = 2;
 /** Questions under way at a time: a host that is gone answers none for as long as one may take, and its death must not wait for one after the other. */
 const SECOND_AT_ONCE = 2;
 
-export function watchLeader({ probe, secondView, onChange, everyMs = 500, times = 3 }: LeaderWatchOptions): LeaderWatch {
+export function watchLeader({ probe, secondView, onChange, everyMs = 500, againMs = 500, times = 3 }: LeaderWatchOptions): LeaderWatch {
   const stopping = new AbortController();
   let target: LeaderTarget | undefined;
   let failures = 0;
@@ -49,11 +52,12 @@ export function watchLeader({ probe, secondView, onChange, everyMs = 500, times 
       const looked = target;
       const began = performance.now();
       if (looked !== undefined) {
-        const answered = await probe(looked, everyMs);
+        const answered = await probe(looked, againMs);
         // Whom we look at may have changed meanwhile.
         if (same(looked, target)) judge(looked, answered);
       }
-      await sleep(Math.max(20, everyMs - (performance.now() - began)), stopping.signal);
+      const periodMs = failures === 0 ? everyMs : againMs;
+      await sleep(Math.max(20, periodMs - (performance.now() - began)), stopping.signal);
     }
   })();
 

@@ -13,8 +13,11 @@ export interface Ran {
   stderr: string;
 }
 
-/** Runs a command line as `bin/NAME` would, without a terminal unless told otherwise. */
-export async function cli(line: string | string[], { env = {}, terminal = false, typed = '', name = 'xcaas' } = {}): Promise<Ran> {
+/** Runs a command line as `bin/NAME` would, without a terminal unless told otherwise: `terminal` is the one that is typed at, `colours` one that shows them. */
+export async function cli(
+  line: string | string[],
+  { env = {}, terminal = false, colours = false, typed = '', name = 'xcaas' } = {},
+): Promise<Ran> {
   const argv = typeof line === 'string' ? line.split(' ').filter(Boolean) : line;
   const collect = () => {
     const stream = new PassThrough();
@@ -22,6 +25,7 @@ export async function cli(line: string | string[], { env = {}, terminal = false,
     stream.on('data', (chunk) => {
       text += chunk;
     });
+    Object.assign(stream, { isTTY: colours, hasColors: () => colours });
     return { stream: stream as unknown as NodeJS.WriteStream, text: () => text };
   };
   const [stdout, stderr] = [collect(), collect()];

@@ -1,5 +1,4 @@
 import { createServer } from 'node:net';
-import pc from 'picocolors';
 import { type Command, type Context, flag, type Input, textOption } from '#cli/command.ts';
 import { type Explained, explain } from '#cli/demo/explain.ts';
 import { type Load, type LoadReport, startLoad } from '#cli/demo/load.ts';
@@ -7,7 +6,7 @@ import { createDemoPool, type DemoPool } from '#cli/demo/pool.ts';
 import { ALL_CONTAINERS, ms, type Stage, scenes, startContainers } from '#cli/demo/scenes.ts';
 import { web } from '#cli/demo/web.ts';
 import { wholeNumber } from '#cli/labels.ts';
-import { table } from '#cli/output.ts';
+import { colours, table } from '#cli/output.ts';
 import { AppError, messageOf, systemCode } from '#core/errors.ts';
 
 const LB = 'demo-lb';
@@ -134,16 +133,16 @@ interface Narrator {
 /** A line on stdout for each event, with its time; with `--json` on stderr. */
 function narrator({ out }: Context): Narrator {
   const print = (text: string, at = Date.now()) => {
-    const line = `${pc.dim(new Date(at).toISOString().slice(11, 23))}  ${text}`;
+    const line = `${colours.dim(new Date(at).toISOString().slice(11, 23))}  ${text}`;
     if (out.json) out.note(line);
     else out.line(undefined, line);
   };
   let timer: NodeJS.Timeout | undefined;
   return {
-    scene: (text) => print(pc.bold(text)),
-    command: (text) => print(`  ${pc.cyan('$')} ${text}`),
+    scene: (text) => print(colours.bold(text)),
+    command: (text) => print(`  ${colours.cyan('$')} ${text}`),
     event: (text) => print(`    ${text}`),
-    failure: (text, at) => print(`    ${pc.red('failed')}  ${text}`, at),
+    failure: (text, at) => print(`    ${colours.red('failed')}  ${text}`, at),
     counting(load) {
       clearInterval(timer);
       if (load === undefined) return;
@@ -159,7 +158,7 @@ function narrator({ out }: Context): Narrator {
 
 function describe(report: Report): string {
   const { requests, failed, unexplained, latencyMs, connections } = report;
-  const verdict = unexplained > 0 ? pc.red('not as it should be') : pc.green('as it should be');
+  const verdict = unexplained > 0 ? colours.red('not as it should be') : colours.green('as it should be');
   return [
     '',
     table(
