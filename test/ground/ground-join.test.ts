@@ -50,14 +50,17 @@ describe('a pool', () => {
     return (body as { Servers: { Address: string; Voter: boolean }[] }).Servers;
   };
   /** While servers come and go a leader may be missing for longer than a question waits for it. */
-  const serversOnce = (fits: (found: { Voter: boolean }[]) => boolean) =>
-    waitFor(
+  const serversOnce = async (fits: (found: { Voter: boolean }[]) => boolean) => {
+    const found = await waitFor(
       async () => {
-        const found = await servers().catch(() => undefined);
-        return found !== undefined && fits(found) ? true : undefined;
+        const all = await servers().catch(() => undefined);
+        return all !== undefined && fits(all) ? all : undefined;
       },
       { timeoutMs: 60_000, intervalMs: 500 },
     );
+    return (found ?? []).map(({ Address }) => Address.replace(/:8300$/, '')).sort();
+  };
+  const addresses = () => all.map(({ address }) => address).sort();
 
   beforeAll(async () => {
     hosts = await createGroundHosts();
@@ -263,9 +266,8 @@ describe('a pool', () => {
       expect((await initHost(host.paths, describeHost(all.indexOf(host)))).consulChanged).toBe(false);
       await foundAcl({ paths: host.paths });
     }
-    const addresses = all.map(({ address }) => address);
-    await rememberServers(all[0]!.paths, (await readHostRecord(all[0]!.paths.hostFile))!, addresses);
-    expect(await serversOnce((found) => found.filter(({ Voter }) => Voter).length === 3)).toBe(true);
+    await rememberServers(all[0]!.paths, (await readHostRecord(all[0]!.paths.hostFile))!, addresses());
+    expect(await serversOnce((found) => found.filter(({ Voter }) => Voter).length === 3)).toEqual(addresses());
   });
 
   it('heals when all hosts lose power and come back in any order', async () => {
@@ -284,7 +286,7 @@ describe('a pool', () => {
         control.close();
         expect(value).toBe('kept');
       }
-      expect((await servers()).map(({ Address }) => Address).sort()).toEqual(all.map(({ address }) => `${address}:8300`));
+      expect(await serversOnce(() => true)).toEqual(addresses());
     }
   });
 
@@ -292,7 +294,7 @@ describe('a pool', () => {
     await all[2]!.kill();
     await removeConsulNode(consul, 'host-2');
     await removeConsulNode(consul, 'never-there');
-    expect(await serversOnce((found) => found.length === 2)).toBe(true);
+    expect(await serversOnce((found) => found.length === 2)).toEqual(addresses().filter((address) => address !== all[2]!.address));
   });
 
   async function keyOf(): Promise<{ publicKey: string }> {
