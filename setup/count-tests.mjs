@@ -25,5 +25,6 @@ for (const file of result.testResults) {
     if (['pending', 'skipped', 'todo'].includes(test.status)) remark('skipped', file, test.fullName);
   }
 }
-console.log(result.numPassedTests, result.numFailedTests + broken, result.numPendingTests + (result.numTodoTests ?? 0));
+// As text: numbers by themselves are coloured where FORCE_COLOR is set, and a shell reads this.
+console.log([result.numPassedTests, result.numFailedTests + broken, result.numPendingTests + (result.numTodoTests ?? 0)].join(' '));
 for (const line of remarks) console.log(line);
