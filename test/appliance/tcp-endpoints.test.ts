@@ -344,7 +344,7 @@ describe('the endpoints of the TCP part', () => {
 /** An echo server in a process of its own, that can be frozen. */
 async function startFrozen(): Promise<{ port: number; freeze(): void; kill(): void }> {
   const program =
-    "require('net').createServer(s=>{s.on('error',()=>{});s.write('frozen\\n');s.pipe(s)}).listen(0,'127.0.0.1',function(){console.log(this.address().port)})";
+    "require('net').createServer(s=>{s.on('error',()=>{});s.write('frozen\\n');s.pipe(s)}).listen(0,'127.0.0.1',function(){console.log(String(this.address().port))})";
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = await once(child.stdout, 'data');
   return { port: Number(String(line)), freeze: () => child.kill('SIGSTOP'), kill: () => child.kill('SIGKILL') };
