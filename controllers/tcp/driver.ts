@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { AppError, messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
+import { createQueue } from '#core/queue.ts';
 import { run } from '#core/spawn.ts';
 import { validate } from '#core/validate.ts';
 import { type CheckConfig, peersDownByCheck, runningGeneration, type SwapOutcome, swapConfig } from '#tcp/apply-config.ts';
@@ -278,14 +279,4 @@ async function saved(what: string, writes: Promise<void>[]): Promise<void> {
     const error = toAppError(cause);
     throw new AppError(error.code, `${what} is live but could not be saved: ${error.message}`, { hint: error.hint, cause });
   }
-}
-
-/** Runs what it is given one after another. */
-function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const result = last.then(work);
-    last = result.catch(() => undefined);
-    return result;
-  };
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createBell } from '#core/bell.ts';
 import { messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
+import type { Queue } from '#core/queue.ts';
 import { within } from '#member/within.ts';
 import type { UserAdmin } from '#xdb/engine/engine.ts';
 import type { Credentials } from '#xdb/schema.ts';
@@ -28,11 +29,20 @@ export interface AccountsKeeper {
   stop(): Promise<void>;
 }
 
+export interface AccountsKeeperOptions {
+  users: UserAdmin;
+  /** Shared with whoever else changes users: one of them half made, with no rights yet, would be taken for one that is to have none. */
+  inTurn: Queue;
+  /** Users of the credentials as they are now: one that was dropped meanwhile is not made again. */
+  known(): Credentials['users'] | undefined;
+  log: Logger;
+}
+
 const LIMIT_MS = 20_000;
 const RETRY_MS = 1000;
 const REST_MS = 3_600_000;
 
-export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
+export function keepAccounts({ users, inTurn, known, log }: AccountsKeeperOptions): AccountsKeeper {
   const stopping = new AbortController();
   let wanted: { accounts: WantedAccounts; mark: string } | undefined;
   let done: string | undefined;
@@ -43,7 +53,7 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
     await users.keepFollowers(followers);
     await users.createDatabase(database);
     const present = new Map((await users.listUsers()).map((user) => [user.name, user.databases]));
-    for (const [name, passwords] of Object.entries(credentials)) {
+    for (const [name, passwords] of Object.entries(known() ?? credentials)) {
       await users.ensureUser(name, passwords, present.get(name) ?? [database]);
     }
   }
@@ -54,7 +64,11 @@ export function keepAccounts(users: UserAdmin, log: Logger): AccountsKeeper {
       let pause = REST_MS;
       if (now !== undefined && now.mark !== done) {
         try {
-          await within(ensure(now.accounts), LIMIT_MS, 'making users and databases');
+          await within(
+            inTurn(() => ensure(now.accounts)),
+            LIMIT_MS,
+            'making users and databases',
+          );
           done = now.mark;
           complaint = '';
           const { database, users: made } = now.accounts;

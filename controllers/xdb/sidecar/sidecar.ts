@@ -4,6 +4,7 @@ import { watchConsul } from '#core/consul/watch.ts';
 import { readIfThere } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createLoop } from '#core/loop.ts';
+import { createQueue } from '#core/queue.ts';
 import { serveAdmin } from '#member/admin.ts';
 import { createCredentials } from '#member/credentials.ts';
 import { startEndpoint } from '#member/endpoint.ts';
@@ -120,7 +121,8 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     ...{ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty },
     ...{ name: `db ${member}`, stillOf },
   });
-  const accounts = keepAccounts(users, log);
+  const usersInTurn = createQueue();
+  const accounts = keepAccounts({ users, inTurn: usersInTurn, known: () => credentials.current()?.users, log });
   const parameters = keepParameters({ engine, log, onChange: () => reporter.tell() });
   const positions = followPositions(peers, dirty);
   const diskGuard = guardDisk({
@@ -242,7 +244,7 @@ export async function startSidecar(deps: SidecarDeps): Promise<Sidecar> {
     }),
     ...upstreamRoutes({ config, engine, credentials, last: reporter.last }),
     ...userRoutes({
-      ...{ users, credentials },
+      ...{ users, inTurn: usersInTurn, credentials },
       writes: () => partOf(reporter.last()).writes !== undefined,
       leader: () => partOf(reporter.last()).sync?.leader.id,
     }),

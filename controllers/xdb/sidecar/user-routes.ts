@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AppError } from '#core/errors.ts';
+import type { Queue } from '#core/queue.ts';
 import { validate } from '#core/validate.ts';
 import type { AdminRoute } from '#member/admin.ts';
 import type { CredentialsSource } from '#member/credentials.ts';
@@ -9,6 +10,8 @@ import type { Credentials } from '#xdb/schema.ts';
 
 export interface UserRoutesOptions {
   users: UserAdmin;
+  /** Of all that changes users. */
+  inTurn: Queue;
   credentials: CredentialsSource<Credentials>;
   /** This member takes writes. */
   writes(): boolean;
@@ -26,7 +29,7 @@ const LIMIT_MS = 12_000;
  * Users and databases, asked by the API on the member that leads. Passwords are never sent here: a user's are in the credentials, which the controller hands to the members, before
  * the user is asked for.
  */
-export function userRoutes({ users, credentials, writes, leader }: UserRoutesOptions): AdminRoute[] {
+export function userRoutes({ users, inTurn, credentials, writes, leader }: UserRoutesOptions): AdminRoute[] {
   async function asLeader<T>(what: string, action: () => Promise<T>): Promise<T> {
     if (!writes()) {
       const who = leader();
@@ -34,6 +37,8 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
     }
     return within(action(), LIMIT_MS, what);
   }
+
+  const change = (what: string, action: () => Promise<void>) => asLeader(what, () => inTurn(action));
 
   /** An older file names users with the passwords they had, and those that are gone. @throws AppError `conflict` until the controller has handed over a newer one */
   async function expectCredentials(asked: number): Promise<Credentials> {
@@ -44,7 +49,11 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
   }
 
   return [
-    { method: 'GET', path: '/users', handle: async () => ({ body: await asLeader('listing users', () => users.listUsers()) }) },
+    {
+      method: 'GET',
+      path: '/users',
+      handle: async () => ({ body: await asLeader('listing users', () => inTurn(() => users.listUsers())) }),
+    },
     {
       method: 'PUT',
       path: '/users/:name',
@@ -57,7 +66,7 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
             hint: 'try again in some seconds',
           });
         }
-        await asLeader(`making the user ${name}`, () => users.ensureUser(name, passwords, databases));
+        await change(`making the user ${name}`, () => users.ensureUser(name, passwords, databases));
         return { body: { name, databases } };
       },
     },
@@ -66,7 +75,7 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
       path: '/users/:name',
       async handle({ params, query }) {
         await expectCredentials(validate(DropQuery, Object.fromEntries(query), 'the request').serial);
-        await asLeader('removing a user', () => users.dropUser(params.name ?? ''));
+        await change('removing a user', () => users.dropUser(params.name ?? ''));
         return {};
       },
     },
@@ -75,7 +84,7 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
       method: 'PUT',
       path: '/databases/:name',
       async handle({ params }) {
-        await asLeader('making a database', () => users.createDatabase(params.name ?? ''));
+        await change('making a database', () => users.createDatabase(params.name ?? ''));
         return { body: { name: params.name } };
       },
     },
@@ -83,7 +92,7 @@ export function userRoutes({ users, credentials, writes, leader }: UserRoutesOpt
       method: 'DELETE',
       path: '/databases/:name',
       async handle({ params }) {
-        await asLeader('removing a database', () => users.dropDatabase(params.name ?? ''));
+        await change('removing a database', () => users.dropDatabase(params.name ?? ''));
         return {};
       },
     },
