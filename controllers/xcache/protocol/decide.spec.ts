@@ -36,7 +36,7 @@ const SEEN_B = { run: 'rb', role: 'replica' as const, offset: 100, linkUp: true,
 function records(lead: Partial<LeadRecord> = {}, more: Partial<Records> = {}): Records {
   return {
     ...{ lead: { value: { ...LEAD, ...lead }, index: 50 }, birth: undefined, move: undefined, members: ['a', 'b', 'c'], minReplicas: 1 },
-    ...{ present: ['a', 'b', 'c'], beatAgeMs: {}, paused: false },
+    ...{ present: ['a', 'b', 'c'], unheard: [], beatAgeMs: {}, paused: false },
     ...more,
   };
 }
@@ -59,6 +59,14 @@ function local(me: string, engine: Local['engine'], more: Partial<Local> = {}): 
 const step = (of: Records | undefined, at: Local) => decide(of, at, BUDGETS);
 
 describe('a master', () => {
+  it('hands over once every member has said that its endpoint leads to nobody, and not much later in any case', () => {
+    const handing = (unheard: string[], stateAgeMs: number) =>
+      step(records({ state: 'handing', target: { id: 'b', run: 'rb' } }, { unheard }), local('a', MASTER, { stateAgeMs }));
+    expect(handing(['a', 'c'], 100)).toMatchObject({ do: 'wait', rule: 'W1', reason: expect.stringContaining(': c may') });
+    expect(handing(['a'], 100)).toMatchObject({ do: 'handover', target: 'b' });
+    expect(handing(['c'], BUDGETS.heardMs)).toMatchObject({ do: 'handover', target: 'b' });
+  });
+
   it('goes on without Consul while all who may take over acknowledge, and not a moment longer', () => {
     expect(step(records(), local('a', MASTER, { consulAgeMs: 60_000 }))).toMatchObject({ do: 'wait', rule: 'L2' });
     const silent = { ...MASTER, replicas: [{ id: 'b', ackMs: 3000, offset: 100 }] };

@@ -177,7 +177,10 @@ function isFenced({ lead, local }: Situation): boolean {
   return peer.seen.run !== lead.prev.run || peer.seen.fenced || peer.seen.role === 'replica';
 }
 
-/** W2–W4: FAILOVER was or is to be asked of the engine. */
+/**
+ * W1–W4: FAILOVER was or is to be asked of the engine. An endpoint that still leads here when clients are cut leads them back, to an engine that refuses their writes by then: each
+ * member says first that its own does not.
+ */
 function handing(s: Situation): Step {
   const { lead, engine, local, me, at, budgets } = s;
   const target = lead.target;
@@ -187,13 +190,17 @@ function handing(s: Situation): Step {
     return wait('W3', `${me} has handed over to ${target?.id ?? 'somebody'}, which is to say so`);
   }
   if (engine.failingOver) return wait('W2', `${me} hands over to ${target?.id}: it catches up`);
-  if (target !== null && local.handoverTriedRev !== lead.rev && local.stateAgeMs < budgets.handMs)
+  if (target !== null && local.handoverTriedRev !== lead.rev && local.stateAgeMs < budgets.handMs) {
+    const unheard = s.records.unheard.filter((id) => id !== me);
+    if (unheard.length > 0 && local.stateAgeMs < budgets.heardMs)
+      return wait('W1', `${me} hands over to ${target.id} once no endpoint leads to ${me}: ${unheard.join(', ')} may still do`);
     return {
       rule: 'W2',
       do: 'handover',
       target: target.id,
       reason: `${me} hands over to ${target.id}: writes wait until it has everything`,
     };
+  }
   const move = s.records.move;
   if (move?.value.state === 'asked') {
     const error = `${target?.id ?? 'the target'} did not catch up in time`;

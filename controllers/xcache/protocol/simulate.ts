@@ -307,6 +307,7 @@ export function simulate(options: SimOptions): SimResult {
       members: ids,
       minReplicas,
       present: ids.filter((_, other) => beats[other]!.sessionUntil > now),
+      unheard: ids.filter((_, other) => beats[other]!.sessionUntil > now && knownRev(sidecars[other]!) < (lead?.value.rev ?? 0)),
       beatAgeMs: {},
       paused: false,
     };
@@ -521,4 +522,8 @@ export function generator(seed: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
   };
+}
+
+function knownRev({ records }: Sidecar): number {
+  return records?.lead?.value.rev ?? 0;
 }

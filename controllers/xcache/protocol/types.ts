@@ -17,6 +17,8 @@ export interface Records {
   minReplicas: number;
   /** Members with a live session. */
   present: readonly string[];
+  /** Those of them that have not said yet that they know `lead` as it is: their endpoints may still lead to its master. */
+  unheard: readonly string[];
   /** Milliseconds since the record of each member was last seen to change, while Consul was answering; none for one that has no record. */
   beatAgeMs: Readonly<Record<string, number>>;
   paused: boolean;
@@ -136,6 +138,8 @@ export interface Budgets {
   waitForCopiesMs: number;
   /** When nobody who holds a copy has come by then, one who holds none takes over. */
   lastResortMs: number;
+  /** A planned change waits so long for every endpoint to lead nobody to the master any more. */
+  heardMs: number;
   /** A planned change that is not over by then is given up. */
   handMs: number;
   /** A member that is to end hands over for so long. */
@@ -155,6 +159,7 @@ export const BUDGETS: Budgets = {
   electMs: 3000,
   waitForCopiesMs: 8000,
   lastResortMs: 15_000,
+  heardMs: 500,
   handMs: 5000,
   leaveMs: 8000,
 };

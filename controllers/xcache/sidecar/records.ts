@@ -57,6 +57,7 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
     const parsed = parseStatus(entry);
     return parsed === undefined ? [] : [[entry.key.slice(keys.membersPrefix.length), parsed] as const];
   });
+  const lead = indexed(byKey.get(keys.lead), (entry) => parseRecord(LeadRecord, entry));
   return {
     spec,
     statuses: Object.fromEntries(statuses),
@@ -64,12 +65,13 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
     backup: backupOf(byKey, keys.backupsPrefix),
     holder: byKey.get(keys.leader)?.session === undefined ? undefined : byKey.get(keys.leader)?.value,
     protocol: {
-      lead: indexed(byKey.get(keys.lead), (entry) => parseRecord(LeadRecord, entry)),
+      lead,
       birth: indexed(byKey.get(keys.birth), (entry) => parseRecord(BirthRecord, entry)),
       move: move?.value.state === 'asked' ? move : undefined,
       members: spec.value.members.map(({ id }) => id),
       minReplicas: spec.value.minReplicas,
       present: statuses.map(([id]) => id),
+      unheard: statuses.flatMap(([id, { rev }]) => (rev < (lead?.value.rev ?? 0) ? [id] : [])),
       paused: spec.value.pausedUntil !== undefined && Date.parse(spec.value.pausedUntil) > now,
     },
   };
