@@ -54,7 +54,9 @@ describe('a status', () => {
     };
     const sidecars = cluster.members.map(({ id }, index) => said(id, index < 3 ? 'master' : 'replica'));
     const joining = { ...settled(cluster), previous: undefined, lead: undefined, cluster: healing, sidecars };
-    expect(of({ ...cluster, created: ago(5) }, joining)).toMatch(/^PENDING: .*acache-4 is introduced/);
+    const first = statusOf({ ...cluster, created: ago(5) }, joining, NOW);
+    expect(first).toMatchObject({ status: 'PENDING', sentence: expect.stringContaining('acache-4 is introduced') });
+    expect(of({ ...cluster, created: ago(5) }, { ...joining, previous: first })).toMatch(/^PENDING: .*acache-4 is introduced/);
     expect(of(cluster, joining)).toMatch(/^DEGRADED: .*acache-4 is introduced/);
     const refused = bare({ refused: { code: 'no_host', message: 'no host for acache-1' } });
     expect(statusOf(young, refused, NOW)).toMatchObject({ status: 'FAILED', code: 'no_host' });

@@ -23,8 +23,7 @@ const PASSING = new Set(['unavailable', 'timeout', 'cas_lost', 'engine', 'intern
 export function statusOf(spec: CacheSpec, observed: Observed, now: Date): CacheStatus {
   const verdict = verdictOf(spec, observed, now);
   const shards = shardsOf(spec, observed);
-  const isWhole =
-    verdict.status === 'READY' || shards.every(({ master, insync }) => master !== undefined && insync.length >= spec.replicas);
+  const isWhole = verdict.status === 'READY' || (shards.every(({ master }) => master !== undefined) && !isIncomplete(spec, observed));
   const firstReady = observed.previous?.firstReady ?? (isWhole ? now.toISOString() : undefined);
   const masters = shards.flatMap(({ master }) => master ?? []);
   const seen = seenOf(spec, observed, masters);
