@@ -8,6 +8,7 @@ let cluster: ClusterLab;
 let client: Cluster;
 let began = 0;
 /** Of each shard that serves: its master's group. */
+const shardOf = (id: string) => cluster.lab.spec.members.find((one) => one.id === id)?.shard;
 const groups = async () => [...(await cluster.statuses()).values()].filter(({ role }) => role === 'master').map(({ group }) => group);
 
 beforeAll(async () => {
@@ -50,7 +51,6 @@ describe('a cluster of three masters and their replicas', () => {
   });
 
   it('gives copies to its own shard only: a replica that has come to follow another shard keeps what it has', async () => {
-    const shardOf = (id: string) => cluster.lab.spec.members.find((one) => one.id === id)?.shard;
     const statuses = [...(await cluster.statuses()).values()];
     const replica = statuses.find(({ role }) => role === 'replica')!;
     const other = statuses.find(({ role, member }) => role === 'master' && shardOf(member) !== shardOf(replica.member))!;
@@ -124,5 +124,30 @@ describe('a cluster of three masters and their replicas', () => {
     await load.stop();
     expect(load.failures).toEqual([]);
     expect(await load.missing(user)).toEqual([]);
+  });
+
+  it('is not led by a replica that has no copy yet: a master that was only busy comes back as one, with what it had', async () => {
+    const user = await cluster.client();
+    const { master, key } = await masterWithKey(cluster);
+    await user.set(key, 'kept');
+    const engine = cluster.member(master);
+    const shard = cluster.lab.spec.members.find(({ id }) => id === master)?.shard;
+    const own = (await cluster.statuses()).get(master)?.nodeId;
+    const replica = [...(await cluster.statuses())].find(([, { role, member }]) => role === 'replica' && shardOf(member) === shard)?.[0];
+    // Its copy will not begin for a minute.
+    await engine.cli('CONFIG', 'SET', 'repl-diskless-sync-delay', '60');
+    const empty = cluster.member(await cluster.replace(replica ?? ''));
+    await eventually('it follows, and has nothing', async () => {
+      const line = (await empty.cli('CLUSTER', 'NODES')).split('\n').find((each) => each.includes('myself')) ?? '';
+      return line.includes(` ${own} `) && (await empty.cli('INFO', 'replication')).includes('master_link_status:down');
+    });
+    await engine.signal('engine', 'STOP');
+    await new Promise((resolve) => setTimeout(resolve, 3700));
+    await engine.signal('engine', 'CONT');
+    await eventually('it takes commands', async () => (await user.get(key)) === 'kept', 20_000);
+    expect(await empty.cli('ROLE')).toMatch(/^slave/);
+    await engine.cli('CONFIG', 'SET', 'repl-diskless-sync-delay', '0');
+    await cluster.whole(3);
+    expect(await user.get(key)).toBe('kept');
   });
 });

@@ -17,8 +17,9 @@ export function clusterSettings({ engine, tls }: Pick<CacheSpec, 'engine' | 'tls
     ['cluster-enabled', 'yes'],
     ['cluster-config-file', NODES_FILE],
     ['cluster-node-timeout', NODE_TIMEOUT_MS],
-    // Whoever has any of the data may lead: the one that has most is asked first.
+    // Whoever has any of the data may lead, however old: the one that has most is asked first. Who has none of them may not, which the engine does not ask (`electable`).
     ['cluster-replica-validity-factor', 0],
+    ...electable(false),
     // Who follows whom is in the specification.
     ['cluster-allow-replica-migration', 'no'],
     // What is lost of one shard is no reason to refuse the others'.
@@ -35,6 +36,11 @@ function atomicMoves(): Lines {
     ['slot-migration-max-failover-repl-bytes', 2 ** 20],
     ['cluster-slot-migration-log-max-len', 20],
   ];
+}
+
+/** Pure: whether a replica may be elected when its master is gone. */
+export function electable(may: boolean): Lines {
+  return [['cluster-replica-no-failover', may ? 'no' : 'yes']];
 }
 
 /** What of it may change while it runs: a container comes back with another address. */

@@ -3,10 +3,11 @@ import { messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
 import { createAgeOf } from '#member/age-of.ts';
 import { within } from '#member/within.ts';
+import { createElectable } from '#xcache/cluster/electable.ts';
 import { decideMember, type MemberStep, type MemberWorld } from '#xcache/cluster/member.ts';
 import { type NodeLine, parseNodes } from '#xcache/cluster/nodes.ts';
 import { countOf } from '#xcache/cluster/slots.ts';
-import { NODES_FILE } from '#xcache/engine/cluster-settings.ts';
+import { electable, NODES_FILE } from '#xcache/engine/cluster-settings.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
 import type { CacheMemberStatus } from '#xcache/schema.ts';
@@ -47,6 +48,10 @@ export function startClusterMember(common: Common): ModeLoop {
   const { cache, member, node, group, paths } = config;
   const metrics = createMetrics();
   const downAge = createAgeOf();
+  const failedAge = createAgeOf();
+  const mayBeElected = createElectable();
+  /** What the engine was told of it. */
+  let told = '';
   let view: RecordsView | undefined;
   let heardAt = Number.NEGATIVE_INFINITY;
   let complaint = '';
@@ -81,6 +86,7 @@ export function startClusterMember(common: Common): ModeLoop {
     const [look] = await Promise.all([link.look(supervisor.engine() ?? { state: 'none' }), read()]);
     supervisor.pet(PET_MS);
     await learn(look);
+    if (look.state === 'running') await keepElectable(look).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'settings'));
     const world = await worldOf(look);
     const held = look.state === 'down' && view !== undefined && supervisor.term() === undefined ? backups.hold(view) : undefined;
     const step: MemberStep = held === undefined ? decideMember(world) : { rule: 'restore', do: 'wait', reason: held.sentence };
@@ -119,6 +125,18 @@ export function startClusterMember(common: Common): ModeLoop {
     }
     cluster = { ...cluster, ok: false };
     if (nodes.length === 0) nodes = parseNodes((await readIfThere(join(paths.data, NODES_FILE)).catch(() => undefined)) ?? '');
+  }
+
+  async function keepElectable({ facts, session: engine }: Extract<EngineLook, { state: 'running' }>): Promise<void> {
+    const own = nodes.find((line) => line.myself);
+    if (own === undefined) return;
+    const master = own.role === 'replica' ? own.master : undefined;
+    const isLost = nodes.find(({ id }) => id === master)?.failed === true;
+    const may = mayBeElected({ engine: facts, master, masterFailedMs: failedAge(isLost ? master : undefined) });
+    const wanted = `${facts.run} ${may}`;
+    if (wanted === told) return;
+    await engine.call('CONFIG', 'SET', ...electable(may).flat());
+    told = wanted;
   }
 
   async function worldOf(look: EngineLook): Promise<MemberWorld> {

@@ -1,0 +1,27 @@
+/** What an engine of a cluster has of its master's data. */
+export interface CopyWorld {
+  engine: { run: string; role: 'master' | 'replica'; linkUp: boolean; empty: boolean; loading: boolean };
+  /** Whom it follows. */
+  master: string | undefined;
+  /** Since gossip holds its master for dead, in milliseconds; 0 when it does not. */
+  masterFailedMs: number;
+}
+
+/** A master that has not come back by then, with nobody to take over: its data are lost, and its slots are to be served again. */
+const GIVEN_UP_MS = 20_000;
+
+/**
+ * Whether an engine may be elected in its master's place. A replica that has not got its first copy yet has nothing, and the engines would elect it all the same: a master that was only
+ * busy for two seconds would come back as its replica, and lose everything.
+ *
+ * @returns a function to ask in each turn; it remembers which copies were whole
+ */
+export function createElectable(): (world: CopyWorld) => boolean {
+  let whole = '';
+  return ({ engine, master, masterFailedMs }) => {
+    if (engine.role === 'master') return true;
+    const copy = `${engine.run} ${master}`;
+    if (engine.linkUp) whole = copy;
+    return whole === copy || (!engine.empty && !engine.loading) || masterFailedMs > GIVEN_UP_MS;
+  };
+}
