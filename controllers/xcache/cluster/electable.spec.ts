@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type CopyWorld, createElectable } from './electable.ts';
 
 const world = (engine: Partial<CopyWorld['engine']> = {}, more: Partial<CopyWorld> = {}): CopyWorld => ({
-  engine: { run: 'r1', role: 'replica', linkUp: false, empty: true, loading: false, ...engine },
+  engine: { run: 'r1', linkUp: false, empty: true, loading: false, ...engine },
   ...{ master: 'm', masterFailedMs: 0 },
   ...more,
 });
@@ -21,7 +21,8 @@ describe('a replica may be elected', () => {
 
   it('with what it has on its disk, or had as a master', () => {
     expect(createElectable()(world({ empty: false }))).toBe(true);
-    expect(createElectable()(world({ role: 'master' }))).toBe(true);
+    expect(createElectable()(world({ empty: false }, { master: undefined }))).toBe(true);
+    expect(createElectable()(world({}, { master: undefined }))).toBe(false);
   });
 
   it('with nothing, when its master has not come back for long', () => {

@@ -1,7 +1,7 @@
 /** What an engine of a cluster has of its master's data. */
 export interface CopyWorld {
-  engine: { run: string; role: 'master' | 'replica'; linkUp: boolean; empty: boolean; loading: boolean };
-  /** Whom it follows. */
+  engine: { run: string; linkUp: boolean; empty: boolean; loading: boolean };
+  /** Whom it follows, if it does. */
   master: string | undefined;
   /** Since gossip holds its master for dead, in milliseconds; 0 when it does not. */
   masterFailedMs: number;
@@ -14,12 +14,13 @@ const GIVEN_UP_MS = 20_000;
  * Whether an engine may be elected in its master's place. A replica that has not got its first copy yet has nothing, and the engines would elect it all the same: a master that was only
  * busy for two seconds would come back as its replica, and lose everything.
  *
+ * A master is asked as well: one without slots and keys is about to follow, and must not be electable in the moment after.
+ *
  * @returns a function to ask in each turn; it remembers which copies were whole
  */
 export function createElectable(): (world: CopyWorld) => boolean {
   let whole = '';
   return ({ engine, master, masterFailedMs }) => {
-    if (engine.role === 'master') return true;
     const copy = `${engine.run} ${master}`;
     if (engine.linkUp) whole = copy;
     return whole === copy || (!engine.empty && !engine.loading) || masterFailedMs > GIVEN_UP_MS;
