@@ -18,14 +18,19 @@ async function cluster(fields: Partial<NewCache>, options?: LabOptions): Promise
   return made;
 }
 
-/** Keys of all masters together, by the engines' own word: what their sidecars say may be a turn old. */
-async function keysOf({ lab, member }: ClusterLab): Promise<number> {
-  const counts = await Promise.all(
-    lab.spec.members.map(async ({ id }) =>
-      (await member(id).cli('ROLE')).startsWith('master') ? Number(await member(id).cli('DBSIZE')) : 0,
-    ),
+/** Role and number of keys of each member, by the engines' own word: what their sidecars say may be a turn old. */
+function copiesOf({ lab, member }: ClusterLab): Promise<{ id: string; role: string; keys: number }[]> {
+  return Promise.all(
+    lab.spec.members.map(async ({ id }) => {
+      const [role = ''] = (await member(id).cli('ROLE')).split('\n');
+      return { id, role, keys: Number(await member(id).cli('DBSIZE')) };
+    }),
   );
-  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** Keys of all masters together. */
+async function keysOf(here: ClusterLab): Promise<number> {
+  return (await copiesOf(here)).reduce((sum, { role, keys }) => sum + (role.trim() === 'master' ? keys : 0), 0);
 }
 
 async function markerOf({ lab, member }: ClusterLab, by: string, id: string): Promise<CacheBackupMarker> {
@@ -73,7 +78,7 @@ describe('a backup of a cluster', () => {
     const other = await cluster({ name: 'bcache', shards: 4 }, restored(here.lab, made!));
     await other.whole(4, 60_000);
     const reader = await other.client();
-    expect(await keysOf(other)).toBe(words.length + 2);
+    expect(await keysOf(other), JSON.stringify(await copiesOf(other))).toBe(words.length + 2);
     expect(await Promise.all(words.map((word) => reader.get(word)))).toEqual(words.map((word) => `secret ${word}`));
     expect(await reader.ttl('short')).toBeGreaterThan(3000);
     // Replicas have it as well, and nothing is kept on disk that was not to be.
