@@ -19,9 +19,19 @@ describe('a replica may be elected', () => {
     expect(may(world({}, { master: 'other' }))).toBe(false);
   });
 
-  it('with what it has on its disk, or had as a master', () => {
-    expect(createElectable()(world({ empty: false }))).toBe(true);
-    expect(createElectable()(world({ empty: false }, { master: undefined }))).toBe(true);
+  it('not by a copy of a master that is held for dead all the while: they have not met yet', () => {
+    const may = createElectable();
+    expect(may(world({}, { masterFailedMs: 1 }))).toBe(false);
+    expect(may(world({ linkUp: true, empty: false }, { masterFailedMs: 500 }))).toBe(false);
+    expect(may(world({ linkUp: true, empty: false }))).toBe(true);
+    // From now on it may take over when its master is lost.
+    expect(may(world({ empty: false }, { masterFailedMs: 1 }))).toBe(true);
+  });
+
+  it('with what it began with, from its disk', () => {
+    const may = createElectable();
+    expect(may(world({ loading: true, empty: false }))).toBe(false);
+    expect(may(world({ empty: false }, { masterFailedMs: 500 }))).toBe(true);
     expect(createElectable()(world({}, { master: undefined }))).toBe(false);
   });
 

@@ -132,7 +132,7 @@ export function startClusterMember(common: Common): ModeLoop {
     if (own === undefined) return;
     const master = own.role === 'replica' ? own.master : undefined;
     const isLost = nodes.find(({ id }) => id === master)?.failed === true;
-    const may = mayBeElected({ engine: facts, master, masterFailedMs: failedAge(isLost ? master : undefined) });
+    const may = mayBeElected({ engine: facts, master, masterFailedMs: isLost ? Math.max(1, failedAge(master)) : failedAge(undefined) });
     const wanted = `${facts.run} ${may}`;
     if (wanted === told) return;
     await engine.call('CONFIG', 'SET', ...electable(may).flat());
