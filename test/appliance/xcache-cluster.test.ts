@@ -7,8 +7,8 @@ import { type ClusterLab, heal, masterWithKey, startClusterLab, startLoad } from
 let cluster: ClusterLab;
 let client: Cluster;
 let began = 0;
-/** Of each shard that serves: its master's group. */
 const shardOf = (id: string) => cluster.lab.spec.members.find((one) => one.id === id)?.shard;
+/** Of each shard that serves: its master's group. */
 const groups = async () => [...(await cluster.statuses()).values()].filter(({ role }) => role === 'master').map(({ group }) => group);
 
 beforeAll(async () => {
@@ -131,9 +131,9 @@ describe('a cluster of three masters and their replicas', () => {
     const { master, key } = await masterWithKey(cluster);
     await user.set(key, 'kept');
     const engine = cluster.member(master);
-    const shard = cluster.lab.spec.members.find(({ id }) => id === master)?.shard;
-    const own = (await cluster.statuses()).get(master)?.nodeId;
-    const replica = [...(await cluster.statuses())].find(([, { role, member }]) => role === 'replica' && shardOf(member) === shard)?.[0];
+    const statuses = await cluster.statuses();
+    const own = statuses.get(master)?.nodeId;
+    const replica = [...statuses.values()].find(({ role, member }) => role === 'replica' && shardOf(member) === shardOf(master))?.member;
     // Its copy will not begin for a minute.
     await engine.cli('CONFIG', 'SET', 'repl-diskless-sync-delay', '60');
     const empty = cluster.member(await cluster.replace(replica ?? ''));

@@ -53,8 +53,8 @@ describe('a pool', () => {
   const serversOnce = async (fits: (found: { Voter: boolean }[]) => boolean) => {
     const found = await waitFor(
       async () => {
-        const all = await servers().catch(() => undefined);
-        return all !== undefined && fits(all) ? all : undefined;
+        const seen = await servers().catch(() => undefined);
+        return seen !== undefined && fits(seen) ? seen : undefined;
       },
       { timeoutMs: 60_000, intervalMs: 500 },
     );

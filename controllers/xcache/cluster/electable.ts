@@ -3,8 +3,8 @@ export interface CopyWorld {
   engine: { run: string; linkUp: boolean; empty: boolean; loading: boolean };
   /** Whom it follows, if it does. */
   master: string | undefined;
-  /** Since gossip holds its master for dead, in milliseconds, at least 1; 0 when it does not. */
-  masterFailedMs: number;
+  /** Since gossip holds its master for dead, in milliseconds; undefined while it does not. */
+  masterFailedMs: number | undefined;
 }
 
 /** A master that has not come back by then, with nobody to take over: its data are lost, and its slots are to be served again. */
@@ -25,7 +25,7 @@ export function createElectable(): (world: CopyWorld) => boolean {
   return ({ engine, master, masterFailedMs }) => {
     const copy = `${engine.run} ${master}`;
     if (began?.run !== engine.run && !engine.loading) began = { run: engine.run, withData: !engine.empty && !engine.linkUp };
-    if (engine.linkUp && masterFailedMs === 0) whole = copy;
-    return whole === copy || (began?.run === engine.run && began.withData) || masterFailedMs > GIVEN_UP_MS;
+    if (engine.linkUp && masterFailedMs === undefined) whole = copy;
+    return whole === copy || (began?.run === engine.run && began.withData) || (masterFailedMs ?? 0) > GIVEN_UP_MS;
   };
 }

@@ -86,7 +86,10 @@ export function startClusterMember(common: Common): ModeLoop {
     const [look] = await Promise.all([link.look(supervisor.engine() ?? { state: 'none' }), read()]);
     supervisor.pet(PET_MS);
     await learn(look);
-    if (look.state === 'running') await keepElectable(look).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'settings'));
+    if (look.state === 'running')
+      await keepElectable(look).catch((error: unknown) =>
+        log.warn({ err: messageOf(error) }, 'whether it may be elected could not be set'),
+      );
     const world = await worldOf(look);
     const held = look.state === 'down' && view !== undefined && supervisor.term() === undefined ? backups.hold(view) : undefined;
     const step: MemberStep = held === undefined ? decideMember(world) : { rule: 'restore', do: 'wait', reason: held.sentence };
@@ -131,8 +134,9 @@ export function startClusterMember(common: Common): ModeLoop {
     const own = nodes.find((line) => line.myself);
     if (own === undefined) return;
     const master = own.role === 'replica' ? own.master : undefined;
-    const isLost = nodes.find(({ id }) => id === master)?.failed === true;
-    const may = mayBeElected({ engine: facts, master, masterFailedMs: isLost ? Math.max(1, failedAge(master)) : failedAge(undefined) });
+    const lost = nodes.find(({ id, failed }) => id === master && failed)?.id;
+    const failedMs = failedAge(lost);
+    const may = mayBeElected({ engine: facts, master, masterFailedMs: lost === undefined ? undefined : failedMs });
     const wanted = `${facts.run} ${may}`;
     if (wanted === told) return;
     await engine.call('CONFIG', 'SET', ...electable(may).flat());
