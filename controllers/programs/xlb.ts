@@ -8,6 +8,10 @@ import { startSidecar } from '#xlb/sidecar/sidecar.ts';
 await runMember({ name: 'xlb', keepOnSignal: false, stopMs: 3000 }, ({ log, onStale }) => {
   const config = readConfig(process.env);
   const { haproxySocket, haproxyMaster, haproxyState } = config.paths;
-  const tcp = createTcpDriver({ runtimeSocket: haproxySocket, masterSocket: haproxyMaster, stateDir: haproxyState, log });
+  const tcp = createTcpDriver({
+    ...{ runtimeSocket: haproxySocket, masterSocket: haproxyMaster, stateDir: haproxyState, log },
+    // Endpoints may change many times a second; after a restart with neither Consul nor sidecar a second is no loss.
+    saveEveryMs: 1000,
+  });
   return startSidecar({ config, tcp, log, onStale });
 });

@@ -4,6 +4,7 @@ import { AppError, messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere, writeFileAtomic } from '#core/files.ts';
 import type { Logger } from '#core/log.ts';
 import { createQueue } from '#core/queue.ts';
+import { createSaver } from '#core/saver.ts';
 import { run } from '#core/spawn.ts';
 import { validate } from '#core/validate.ts';
 import { type CheckConfig, peersDownByCheck, runningGeneration, type SwapOutcome, swapConfig } from '#tcp/apply-config.ts';
@@ -13,7 +14,7 @@ import { createMaster, isDown } from '#tcp/master.ts';
 import { tcpMetrics } from '#tcp/metrics.ts';
 import { proxyName, serverName } from '#tcp/names.ts';
 import { describeTables, mustBeCut, observeServers, oldConnections } from '#tcp/observe.ts';
-import { cutInOldWorkers } from '#tcp/old-workers.ts';
+import { followOldWorkers } from '#tcp/old-workers.ts';
 import { parseStat } from '#tcp/parse.ts';
 import { createRuntime } from '#tcp/runtime.ts';
 import { type LiveTable, TcpConfig, type TcpConfigInput, type TcpStatus, TcpTable, type TcpTableInput } from '#tcp/schema.ts';
@@ -27,6 +28,11 @@ export interface TcpDriverOptions {
   /** Survives restarts: the file HAProxy starts with, the last known configuration and tables. */
   stateDir: string;
   log: Logger;
+  /**
+   * Shortest time between two writes of tables to disk, in milliseconds: the first of a burst is written at once, then the newest. Each table is on disk before {@link TcpDriver.applyTable}
+   * returns unless this is given.
+   */
+  saveEveryMs?: number;
   /** Checks a file; `haproxy -V -c -f <path>` unless given. */
   check?: CheckConfig;
 }
@@ -55,8 +61,8 @@ export interface TcpDriver {
    */
   applyConfig(config: TcpConfigInput, tables?: readonly TcpTableInput[]): Promise<SwapOutcome | 'unchanged'>;
   /**
-   * The peers of one backend, without a reload. Returns when HAProxy has been seen to hold them and they are on disk. The same table again finishes
-   * what had to wait for connections to end.
+   * The peers of one backend, without a reload. Returns when HAProxy has been seen to hold them and they are on disk (but see `saveEveryMs`). The same table again finishes what had
+   * to wait for connections to end.
    *
    * @param allowEmpty a table without peers is refused otherwise while the one before it has some
    * @throws AppError `invalid`, `not_found` (no such backend), `conflict` (older version), `engine`, `timeout`, `disk_full`
@@ -76,30 +82,44 @@ export interface TcpDriver {
   status(): Promise<TcpStatus>;
   /** Prometheus text. @throws AppError `unavailable`, `timeout` */
   metrics(): Promise<string>;
+  /** Nothing is written any more. */
+  stop(): void;
+}
+
+interface State {
+  config: TcpConfig;
+  tables: ReadonlyMap<string, TcpTable>;
 }
 
 const EMPTY_CONFIG = TcpConfig.parse({ listeners: [], backends: [] });
 
 export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
-  const { runtimeSocket, masterSocket, stateDir, log, check = checkWithHaproxy } = options;
+  const { runtimeSocket, masterSocket, stateDir, log, saveEveryMs, check = checkWithHaproxy } = options;
   for (const path of [runtimeSocket, masterSocket, stateDir]) {
     if (!/^\/[A-Za-z0-9._/-]+$/.test(path)) throw new AppError('internal', `${path} cannot be a path of HAProxy's`);
   }
   const configPath = join(stateDir, 'haproxy.cfg');
   const runtime = createRuntime({ socketPath: runtimeSocket });
   const master = createMaster({ socketPath: masterSocket });
+  const oldWorkers = followOldWorkers(master);
   const store = createStore({ dir: stateDir, log });
   const exclusive = createQueue();
+  const saver =
+    saveEveryMs === undefined
+      ? undefined
+      : // What is newest when its turn comes: a structure may have been applied meanwhile.
+        createSaver<void>({ what: 'the TCP tables', write: () => exclusive(async () => save(await state())), log, everyMs: saveEveryMs });
 
-  let known: Promise<{ config: TcpConfig; tables: Map<string, TcpTable> }> | undefined;
+  let known: Promise<State> | undefined;
+  const onDisk = new Map<string, TcpTable>();
   function state() {
     known ??= load();
     return known;
   }
   async function load() {
     await mkdir(stateDir, { recursive: true });
-    const tables = await store.loadTables();
-    return { config: (await store.loadConfig()) ?? EMPTY_CONFIG, tables: new Map(tables.map((table) => [table.backend, table])) };
+    for (const table of await store.loadTables()) onDisk.set(table.backend, table);
+    return { config: (await store.loadConfig()) ?? EMPTY_CONFIG, tables: new Map(onDisk) };
   }
   const render = (config: TcpConfig, tables: ReadonlyMap<string, TcpTable>) =>
     renderConfig(config, { runtimeSocket, tables: [...tables.values()] });
@@ -132,17 +152,13 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
       await writeFileAtomic(configPath, render(config, tables));
     } else {
       const down = await peersDownByCheck(runtime, current.config).catch(() => []);
-      outcome = await swapConfig({ configPath, text: render(config, tables), generation: generation(config), runtime, master, check, log });
+      const swap = { configPath, text: render(config, tables), generation: generation(config), runtime, master, check, log };
+      outcome = await oldWorkers.duringReload(() => swapConfig(swap));
       // A new worker takes every peer for healthy until its first checks have failed.
       if (outcome === 'reloaded') await runtime.execute(down.map((at) => `set server ${at} health down`));
     }
     await store.saveConfig(config);
-    for (const table of tables.values()) {
-      if (current.tables.get(table.backend) !== table) await store.saveTable(table);
-    }
-    for (const backend of current.tables.keys()) {
-      if (!backends.has(backend)) await store.removeTable(backend);
-    }
+    await saveTables(tables);
     known = Promise.resolve({ config, tables });
     log.info(
       { outcome, generation: generation(config), listeners: config.listeners.length, backends: config.backends.length },
@@ -162,15 +178,30 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
     if (before !== undefined) refuseStale(before, table, allowEmpty);
     const outcome = await converge(table);
     if (before === undefined || before.version < table.version) {
-      const next = new Map(tables).set(table.backend, table);
-      await saved(`version ${table.version} of the table of ${table.backend}`, [
-        store.saveTable(table),
-        writeFileAtomic(configPath, render(config, next)),
-      ]);
+      const next = { config, tables: new Map(tables).set(table.backend, table) };
+      if (saver === undefined) await saved(`version ${table.version} of the table of ${table.backend}`, save(next));
       // Only now: the same table again then tries once more to save it.
-      known = Promise.resolve({ config, tables: next });
+      known = Promise.resolve(next);
+      saver?.save();
     }
     return outcome;
+  }
+
+  async function save({ config, tables }: State): Promise<void> {
+    await Promise.all([saveTables(tables), writeFileAtomic(configPath, render(config, tables))]);
+  }
+
+  async function saveTables(tables: ReadonlyMap<string, TcpTable>): Promise<void> {
+    for (const table of tables.values()) {
+      if (onDisk.get(table.backend) === table) continue;
+      await store.saveTable(table);
+      onDisk.set(table.backend, table);
+    }
+    for (const backend of onDisk.keys()) {
+      if (tables.has(backend)) continue;
+      await store.removeTable(backend);
+      onDisk.delete(backend);
+    }
   }
 
   /** Brings HAProxy to the table: its current worker first, then what replaced ones still hold. */
@@ -188,7 +219,7 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
       return { ...head, live: false, leaving: [], reasons: [] };
     }
     const cuts = backend.onRemoved === 'cut' || backend.onMarkedDown === 'shutdown-sessions';
-    if (cuts) await cutInOldWorkers(master, (at) => mustBeCut(backend, table, at));
+    if (cuts) await oldWorkers.cut((at) => mustBeCut(backend, table, at));
     if (progress.reasons.length > 0)
       log.info({ ...head, changes: progress.reasons.length, why: progress.reasons.slice(0, 5) }, 'TCP table applied');
     return { ...head, live: true, ...progress };
@@ -196,6 +227,7 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
 
   async function settle(): Promise<TableOutcome[]> {
     const { tables } = await state();
+    oldWorkers.forget();
     const outcomes: TableOutcome[] = [];
     for (const table of tables.values()) outcomes.push(await converge(table));
     return outcomes;
@@ -218,7 +250,7 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
     );
     const rows = replies.filter((_, index) => index % 2 === 0).flatMap((reply) => parseStat(reply.text));
     const here = rows.filter((row) => targets.has(`${row.proxy}/${row.server}`)).reduce((sum, row) => sum + row.active, 0);
-    const before = await cutInOldWorkers(master, (at) => targets.has(at));
+    const before = await oldWorkers.cut((at) => targets.has(at));
     log.info({ peer: peerId, connections: here + before }, 'connections to a peer were ended');
     return here + before;
   }
@@ -232,11 +264,13 @@ export function createTcpDriver(options: TcpDriverOptions): TcpDriver {
       wantedGeneration: generation(config),
       oldWorkers: processes?.oldWorkers.length ?? 0,
       reloads: processes?.reloads ?? 0,
+      unsaved: saver?.trouble(),
     };
   }
 
   return {
     configPath,
+    stop: () => saver?.stop(),
     prepare: () => exclusive(prepare),
     applyConfig: (config, tables) => exclusive(() => applyConfig(config, tables)),
     applyTable: (table, how) => exclusive(() => applyTable(table, how)),
@@ -272,9 +306,9 @@ async function checkWithHaproxy(path: string): Promise<{ ok: boolean; output: st
 }
 
 /** @throws AppError that says that `what` is in force, but would be lost with a restart */
-async function saved(what: string, writes: Promise<void>[]): Promise<void> {
+async function saved(what: string, written: Promise<void>): Promise<void> {
   try {
-    await Promise.all(writes);
+    await written;
   } catch (cause) {
     const error = toAppError(cause);
     throw new AppError(error.code, `${what} is live but could not be saved: ${error.message}`, { hint: error.hint, cause });

@@ -3,7 +3,7 @@ import type { Master } from '#tcp/master.ts';
 import { backendOf, peerIdOf, proxyName, serverName } from '#tcp/names.ts';
 import { parseServersState, parseStat, type ServerState, type StatRow } from '#tcp/parse.ts';
 import { isHeld, type ObservedServer, planTable } from '#tcp/plan-table.ts';
-import type { Runtime } from '#tcp/runtime.ts';
+import type { Reply, Runtime } from '#tcp/runtime.ts';
 import type { LiveTable, TcpBackend, TcpConfig, TcpPeer, TcpTable } from '#tcp/schema.ts';
 
 /** A server as the current worker has it, with its counters. */
@@ -13,22 +13,38 @@ export interface EngineServer extends ObservedServer {
   stat: StatRow | undefined;
 }
 
+/** What to ask HAProxy for the servers of one backend, or of all, and how to read its answers. */
+export interface Look {
+  commands: string[];
+  /** @throws AppError `engine` when it does not show them */
+  read(replies: readonly Reply[]): EngineServer[];
+}
+
+export function lookAt(backend?: string): Look {
+  const commands =
+    backend === undefined
+      ? ['show servers state', 'show stat -1 4 -1']
+      : [`show servers state ${proxyName(backend)}`, `show stat ${proxyName(backend)} 4 -1`];
+  return {
+    commands,
+    read([states, stats]) {
+      for (const reply of [states, stats]) {
+        if (!reply?.ok) throw new AppError('engine', `HAProxy does not show its servers: ${reply?.text ?? 'no answer'}`);
+      }
+      const rows = new Map(parseStat(stats?.text ?? '').map((row) => [`${row.proxy}/${row.server}`, row]));
+      return parseServersState(states?.text ?? '').map((state) => withStat(state, rows.get(`${state.proxy}/${state.server}`)));
+    },
+  };
+}
+
 /**
  * The servers of one backend, or of all.
  *
  * @throws AppError `unavailable`, `timeout`, `engine`
  */
 export async function observeServers(runtime: Runtime, backend?: string): Promise<EngineServer[]> {
-  const commands =
-    backend === undefined
-      ? ['show servers state', 'show stat -1 4 -1']
-      : [`show servers state ${proxyName(backend)}`, `show stat ${proxyName(backend)} 4 -1`];
-  const [states, stats] = await runtime.execute(commands);
-  for (const reply of [states, stats]) {
-    if (!reply?.ok) throw new AppError('engine', `HAProxy does not show its servers: ${reply?.text ?? 'no answer'}`);
-  }
-  const rows = new Map(parseStat(stats?.text ?? '').map((row) => [`${row.proxy}/${row.server}`, row]));
-  return parseServersState(states?.text ?? '').map((state) => withStat(state, rows.get(`${state.proxy}/${state.server}`)));
+  const look = lookAt(backend);
+  return look.read(await runtime.execute(look.commands));
 }
 
 function withStat(state: ServerState, stat: StatRow | undefined): EngineServer {

@@ -155,4 +155,6 @@ export interface TcpStatus {
   /** Replaced workers that still have connections. */
   oldWorkers: number;
   reloads: number;
+  /** Why the newest tables are not on disk. */
+  unsaved: string | undefined;
 }

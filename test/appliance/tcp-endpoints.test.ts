@@ -2,7 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { readIfThere } from '#core/files.ts';
 import { sleep, waitFor } from '#core/sleep.ts';
 import type { TcpBackend, TcpPeer } from '#tcp/schema.ts';
 import { type Client, createHaproxy, type Echo, freePort, open, sample, startEcho, type TestHaproxy } from './tcp-haproxy.ts';
@@ -318,6 +320,25 @@ describe('the endpoints of the TCP part', () => {
     expect((await next.settle()).flatMap((outcome) => outcome.reasons)).toEqual([]);
     expect(rr?.live).toBe(true);
     expect((await next.readTables()).every((table) => table.live)).toBe(true);
+  });
+
+  it('brings the newest of many tables to disk within a second or so, where it may take its time', async () => {
+    const driver = haproxy.newDriver({ saveEveryMs: 1000 });
+    onTestFinished(() => driver.stop());
+    const first = Number((await driver.readTables()).find((table) => table.backend === 'rr')?.version) + 1;
+    const saves = new Set<string>();
+    const saved = async () => (await readIfThere(join(haproxy.stateDir, 'tables/rr.json'))) ?? '';
+    for (let turn = 0; turn < 20; turn += 1) {
+      await driver.applyTable({ backend: 'rr', version: first + turn, peers: [peer('a', echoes[0]!), peer(`b${turn}`, echoes[1]!)] });
+      saves.add(await saved());
+    }
+    // The last may have come in the middle of a second, and a slow machine has more of them.
+    expect(saves.size).toBeLessThan(20);
+    await within(10_000, async () => (await saved()).includes('"b19"'));
+    expect((await driver.status()).unsaved).toBeUndefined();
+    await haproxy.kill();
+    await haproxy.start();
+    expect([...(await sample(port('rr'), 20)).keys()].sort()).toEqual(['a', 'b']);
   });
 
   it('applies 1,000 peers, one change among them, and removes them', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { silentLogger } from '#core/log.ts';
 import { waitFor } from '#core/sleep.ts';
 import { run } from '#core/spawn.ts';
-import { createTcpDriver, type TcpDriver } from '#tcp/driver.ts';
+import { createTcpDriver, type TcpDriver, type TcpDriverOptions } from '#tcp/driver.ts';
 
 /** Real HAProxy 3.0 of Debian in a container on the host's network, with its driver in this process. */
 
@@ -19,7 +19,7 @@ export interface TestHaproxy {
   dir: string;
   stateDir: string;
   /** Another driver on the same state, as after a restart of the sidecar. */
-  newDriver(): TcpDriver;
+  newDriver(more?: Pick<TcpDriverOptions, 'saveEveryMs'>): TcpDriver;
   start(): Promise<void>;
   /** SIGKILL of master and workers. */
   kill(): Promise<void>;
@@ -35,8 +35,9 @@ export async function createHaproxy({ checkOk }: { checkOk?: () => boolean } = {
   const container = `xcaas-test-tcp-${dir.slice(-6).toLowerCase()}-${process.pid}`;
   const user = `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`;
   const common = ['--network', 'host', '--user', user, '-v', `${dir}:${dir}`];
-  const newDriver = () =>
+  const newDriver = (more: Pick<TcpDriverOptions, 'saveEveryMs'> = {}) =>
     createTcpDriver({
+      ...more,
       runtimeSocket: join(dir, 'run.sock'),
       masterSocket: join(dir, 'master.sock'),
       stateDir,

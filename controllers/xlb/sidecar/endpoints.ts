@@ -2,14 +2,15 @@ import type { ConsulClient } from '#core/consul/client.ts';
 import { messageOf } from '#core/errors.ts';
 import { parseJson } from '#core/json.ts';
 import type { Logger } from '#core/log.ts';
+import { createSaver, type Saver } from '#core/saver.ts';
 import { type GroupTable, handService, type LbSpec, Target, type TargetGroup } from '#xlb/schema.ts';
 import { createLane, createVersions, type Lane, type Sink } from './lane.ts';
 import type { NginxClient, NginxWorker } from './nginx-client.ts';
 import { groupKinds } from './routing.ts';
 import { followService, type ServiceFollower } from './service.ts';
+import { tableText } from './sinks.ts';
 import type { ServiceMemory, Store } from './store.ts';
 import { buildTable, contentHash, type Instance, type TableContent } from './table.ts';
-import { createTableSaver, type TableSaver } from './table-saver.ts';
 import { probeAlive } from './tcp-probe.ts';
 
 /** Follows the services of a load balancer and keeps the engines' tables equal to them. Nothing here ever reloads an engine. */
@@ -77,7 +78,7 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
   const versions = createVersions();
   const services = new Map<string, ServiceFollower>();
   const groups = new Map<string, Group>();
-  const savers = new Map<string, TableSaver>();
+  const savers = new Map<string, Saver<string>>();
   /** Tables of the time before this process: what nginx is known to run with. */
   let saved = new Map<string, GroupTable>();
   let inNginx = new Map<string, number>();
@@ -173,9 +174,9 @@ export function createEndpoints(options: EndpointsOptions): Endpoints {
       live: isLive ? { version: table.version, hash: hashOf(table) } : undefined,
       onLive(content, version) {
         if (sink !== sinks.http) return;
-        const saver = savers.get(name) ?? createTableSaver({ name, store, log });
+        const saver = savers.get(name) ?? createSaver({ what: `the table of ${name}`, write: (text) => store.saveTable(name, text), log });
         savers.set(name, saver);
-        saver.save(content, version);
+        saver.save(tableText(content, version));
       },
       onChange: options.onChange,
     });

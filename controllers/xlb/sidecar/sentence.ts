@@ -13,7 +13,8 @@ export interface SentenceFacts {
   pending: boolean;
   oldWorkers: number;
   summary: EndpointSummary;
-  certProblems: readonly string[];
+  /** What else is not as it should be. */
+  problems: readonly string[];
 }
 
 /** Pure: one sentence of what this member does and why; what is worst comes first. Nothing in it changes by time alone. */
@@ -32,7 +33,7 @@ export function sentenceOf(facts: SentenceFacts): string {
   if (!facts.consulReachable) parts.push('Consul cannot be reached, so the last known peers stay');
   const empty = facts.hasSpec && !facts.pending ? summary.emptyGroups : [];
   if (empty.length > 0) parts.push(`nothing to send requests of ${list(empty)} to`);
-  parts.push(...summary.notes.slice(0, 3), ...facts.certProblems.slice(0, 2));
+  parts.push(...summary.notes.slice(0, 3), ...facts.problems.slice(0, 2));
   if (summary.notes.length > 3) parts.push(`${summary.notes.length - 3} further troubles`);
   return `${facts.member} ${parts.join('; ')}`;
 }

@@ -200,7 +200,7 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
       workers: engine?.workers ?? 0,
       pending: source.current() !== undefined && appliedIndex !== source.current()?.index,
       summary,
-      certProblems: certs.problems(),
+      problems: [...(tcp.unsaved === undefined ? [] : [tcp.unsaved]), ...certs.problems()],
     });
     return {
       v: 1,
@@ -262,6 +262,7 @@ export async function startSidecar({ config, tcp: driver, log, onStale }: Sideca
       admin.closeAllConnections();
       certs.stop();
       endpoints.stop();
+      driver.stop();
       await loop.stop();
       await record.stop(keep);
       consul.close();

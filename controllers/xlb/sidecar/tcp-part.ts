@@ -13,7 +13,7 @@ export interface TcpPart {
   look(): Promise<void>;
   /** Tries at the next turn again what was refused. */
   retry(): void;
-  state(): { listeners: number; running: boolean; oldWorkers: number; rejected: string | undefined };
+  state(): { listeners: number; running: boolean; oldWorkers: number; rejected: string | undefined; unsaved: string | undefined };
 }
 
 /** Peers that are leaving go when their last connection has ended, which nobody says: they are looked after this often, in milliseconds. */
@@ -35,6 +35,7 @@ export function createTcpPart({
   let listeners = 0;
   let running = false;
   let oldWorkers = 0;
+  let unsaved: string | undefined;
   let settledAt = performance.now();
 
   async function follow(spec: LbSpec): Promise<boolean> {
@@ -78,6 +79,7 @@ export function createTcpPart({
     const status = await driver.status().catch(() => undefined);
     running = status?.running ?? false;
     oldWorkers = status?.oldWorkers ?? 0;
+    unsaved = status?.unsaved;
     if (!running || (was && performance.now() - settledAt < SETTLE_MS)) return;
     settledAt = performance.now();
     await driver.settle().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'TCP tables could not be settled'));
@@ -89,6 +91,6 @@ export function createTcpPart({
     retry() {
       refused = undefined;
     },
-    state: () => ({ listeners, running, oldWorkers, rejected: refused?.reason }),
+    state: () => ({ listeners, running, oldWorkers, rejected: refused?.reason, unsaved }),
   };
 }
