@@ -6,6 +6,7 @@ import { CONSUL, onHost } from './network.ts';
 import { duringSwitchover, planned } from './orders.ts';
 import { allLosePower, hostFrozen, powerLost, twoLosePower } from './power.ts';
 import { asked, killed, paused, stopped } from './processes.ts';
+import { together } from './together.ts';
 
 /** Everything that is done to a replicated cache of a master and a replica, which keeps its data on disk. */
 
@@ -15,6 +16,9 @@ const alone =
   'writes are refused until the record says that no replica is in sync, then go on; the replica is in sync again after the healing';
 const either = 'writes go on, with or without a change of master';
 const waits = 'writes wait until the healing, and go on then';
+
+/** Nobody is left who could fence the engine: its own count of replicas does, within 4 s. */
+const UNFENCED: Loss = { ...CUT, afterMs: 4500, atWake: true };
 
 const PROCESS_FAULTS: readonly CacheFault[] = [
   ...lose(
@@ -40,8 +44,7 @@ const PROCESS_FAULTS: readonly CacheFault[] = [
     stopped({ role: 'master', kinds: ['sidecar'], expect: `the supervisor ends the engine that nobody watches: ${fails_over}`, weight: 5 }),
   ),
   ...lose(
-    { ...CUT, afterMs: 4500, atWake: true },
-    // Nobody is left who could fence the engine: its own count of replicas does.
+    UNFENCED,
     stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 }),
     paused('master', fails_over),
   ),
@@ -57,16 +60,18 @@ const POWER_FAULTS: readonly CacheFault[] = [
   ...lose(UNWRITTEN, allLosePower(waits)),
 ];
 
+const MASTER_CUT_OFF = onHost({
+  name: "the master's host is cut off from everything",
+  role: 'master',
+  expect: `clients beside it are refused within the bound; ${fails_over}`,
+  weight: 8,
+  break: (host) => host.cut(),
+});
+
 const NETWORK_FAULTS: readonly CacheFault[] = [
   ...lose(
     CUT,
-    onHost({
-      name: "the master's host is cut off from everything",
-      role: 'master',
-      expect: `clients beside it are refused within the bound; ${fails_over}`,
-      weight: 8,
-      break: (host) => host.cut(),
-    }),
+    MASTER_CUT_OFF,
     onHost({
       name: "what the master's host sends does not arrive at the replica's",
       role: 'master',
@@ -115,6 +120,21 @@ const NETWORK_FAULTS: readonly CacheFault[] = [
   ),
 ];
 
+/** What neither the sidecar nor its supervisor sees, the engine's own count of replicas has to: the longest bound of all. */
+const UNSEEN_FAULTS: readonly CacheFault[] = lose(
+  UNFENCED,
+  together(
+    'supervisor and sidecar of the master sleep, and its host is cut off from everything',
+    stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 }),
+    { ...MASTER_CUT_OFF, weight: 4 },
+  ),
+  together(
+    "the master's host is cut off from everything, and its container is paused and woken meanwhile",
+    MASTER_CUT_OFF,
+    paused('master', fails_over),
+  ),
+);
+
 const CONSUL_FAULTS: readonly CacheFault[] = [
   ...lose(
     'nothing',
@@ -132,6 +152,7 @@ const single: readonly CacheFault[] = [
   ...PROCESS_FAULTS,
   ...POWER_FAULTS,
   ...NETWORK_FAULTS,
+  ...UNSEEN_FAULTS,
   ...CONSUL_FAULTS,
   ...lose('nothing', planned('the replica leads; writes wait for less than a second')),
 ];

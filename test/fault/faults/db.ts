@@ -8,6 +8,7 @@ import { CONSUL, onHost } from './network.ts';
 import { duringSwitchover, planned } from './orders.ts';
 import { allLosePower, hostFrozen, powerLost, twoLosePower } from './power.ts';
 import { asked, killed, paused, stopped } from './processes.ts';
+import { together } from './together.ts';
 
 const PROCESS_FAULTS: readonly Fault[] = [
   killed({ role: 'master', kinds: ['engine'], expect: EXPECT.fails_over, weight: 10 }),
@@ -52,14 +53,21 @@ const POWER_FAULTS: readonly Fault[] = [
   allLosePower(EXPECT.waits),
 ];
 
+const MASTER_CUT_OFF = onHost({
+  name: "the master's host is cut off from everything",
+  role: 'master',
+  expect: EXPECT.fails_over,
+  weight: 5,
+  break: (host) => host.cut(),
+});
+
 const NETWORK_FAULTS: readonly Fault[] = [
-  onHost({
-    name: "the master's host is cut off from everything",
-    role: 'master',
-    expect: EXPECT.fails_over,
-    weight: 5,
-    break: (host) => host.cut(),
-  }),
+  MASTER_CUT_OFF,
+  together(
+    'supervisor and sidecar of the master sleep, and its host is cut off from everything',
+    stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: EXPECT.fails_over, weight: 4 }),
+    { ...MASTER_CUT_OFF, weight: 3 },
+  ),
   onHost({
     name: "the slave's host is cut off from everything",
     role: 'slave',
