@@ -40,6 +40,14 @@ describe('members that decide for themselves', () => {
     }
   });
 
+  it('nor when what they do comes up to two seconds late, and what they go by is a turn old', () => {
+    for (let seed = 1; seed <= 60; seed += 1) {
+      const result = run(seed, { busy: true });
+      expect(result.overlaps, `seed ${seed}\n${result.trace.join('\n')}`).toEqual([]);
+      expect(result.unsettled, `seed ${seed}\n${tail(result)}`).toEqual([]);
+    }
+  });
+
   it('lose only what was taken within the bound before the next master', () => {
     for (let seed = 200; seed < 212; seed += 1) {
       const result = run(seed);
@@ -63,8 +71,8 @@ describe('members that decide for themselves', () => {
   });
 
   it('lose nothing when the master is changed by order, nor take writes at two', () => {
-    for (let seed = 1; seed <= 5; seed += 1) {
-      const result = run(seed, { faults: [], moves: [8000, 14_000, 20_000], untilMs: 30_000 });
+    for (let seed = 1; seed <= 10; seed += 1) {
+      const result = run(seed, { faults: [], moves: [8000, 14_000, 20_000], untilMs: 30_000, busy: seed > 5 });
       expect(result.epochs, tail(result)).toBe(4);
       expect([result.lost, result.overlaps, result.unsettled], tail(result)).toEqual([[], [], []]);
     }

@@ -25,6 +25,8 @@ export interface SimOptions {
   guards?: Guards;
   /** What is in memory survives a restart. */
   persistent?: boolean;
+  /** A busy machine: now and then a step takes effect up to two seconds late, or is decided by what was seen a turn ago. */
+  busy?: boolean;
 }
 
 export interface Taken {
@@ -89,6 +91,8 @@ interface Sidecar {
   tried: number;
   pending: { at: number; step: Step } | undefined;
   doubt: Local['doubt'];
+  /** What was seen a turn ago. */
+  before: Local | undefined;
 }
 
 export function simulate(options: SimOptions): SimResult {
@@ -272,17 +276,26 @@ export function simulate(options: SimOptions): SimResult {
     sidecar.petAt = now;
     if (reachesConsul(index)) read(index, sidecar);
     look(index, sidecar);
-    const local = localOf(index, sidecar);
+    const seen = localOf(index, sidecar);
+    // How old the records are is always known: their reads are timed, not looked at.
+    const local =
+      options.busy && sidecar.before !== undefined && random() < 0.15 ? { ...sidecar.before, consulAgeMs: seen.consulAgeMs } : seen;
+    sidecar.before = seen;
     const step = decide(recordsOf(sidecar), local, BUDGETS, guards);
     if (step.do === 'wait') return;
     trace.push(`${now} ${ids[index]} ${step.rule} ${step.do}: ${step.reason}`);
-    // Some steps take effect late.
-    sidecar.pending = { at: now + (random() < 0.2 ? 100 : 0), step };
+    sidecar.pending = { at: now + lateness(), step };
     if (sidecar.pending.at === now) {
       sidecar.pending = undefined;
       execute(index, step);
     }
     sidecar.turnAt = now + TICK;
+  }
+
+  /** Some steps take effect late. */
+  function lateness(): number {
+    if (options.busy) return random() < 0.1 ? TICK * Math.floor(random() * 40) : 0;
+    return random() < 0.2 ? 100 : 0;
   }
 
   function read(index: number, sidecar: Sidecar): void {
@@ -505,7 +518,7 @@ export function simulate(options: SimOptions): SimResult {
         stateKey: '',
         stateAt: turnAt,
       },
-      ...{ goneSince: undefined, tried: 0, pending: undefined, doubt: undefined },
+      ...{ goneSince: undefined, tried: 0, pending: undefined, doubt: undefined, before: undefined },
     };
   }
 }
