@@ -7,7 +7,7 @@ export interface Loss {
   beforeMs: number;
   /** After it was done: for how long a master that nobody hears goes on. */
   afterMs: number;
-  /** The stated exception: what a frozen member had been asked, it may answer when it wakes. */
+  /** The stated exception: a member that was frozen whole may answer when it wakes, until its supervisor has ended its engine. */
   atWake?: boolean;
 }
 

@@ -8,7 +8,7 @@ import type { Clients } from './clients.ts';
 import type { Leads } from './leads.ts';
 import type { Judge } from './runner.ts';
 
-/** From the healing: what a frozen member had been asked before, it may answer in the moment in which it wakes. */
+/** From the healing: a member that was frozen whole may answer until its supervisor has ended its engine. */
 const WAKING_MS = 1500;
 
 export function createCacheJudge({
@@ -21,6 +21,7 @@ export function createCacheJudge({
   leads?: Leads | undefined;
 }): Judge<CacheFault> {
   const mayLose: Gap[] = [];
+  const waking: Gap[] = [];
   /** The first round that is read number by number. */
   let since = 0;
   let verified: CacheState['rounds'] = [];
@@ -46,13 +47,20 @@ export function createCacheJudge({
     hurt({ fault: { loses }, from, injectedAt, healedAt }) {
       if (loses === 'nothing') return;
       mayLose.push({ from: from - loses.beforeMs, to: injectedAt + loses.afterMs });
-      if (loses.atWake) mayLose.push({ from: healedAt, to: healedAt + WAKING_MS });
+      if (loses.atWake) waking.push({ from: healedAt, to: healedAt + WAKING_MS });
     },
     async check(scope) {
       const from = scope === 'window' ? since : 0;
       const states = await readAll(from);
       const attempts = (scope === 'window' ? clients.attempts() : clients.everything()).filter(({ round }) => round >= from);
-      const verdict = check({ attempts, states, verified: scope === 'window' ? verified : [], leads: leads?.seen(), mayLose });
+      const verdict = check({
+        attempts,
+        states,
+        verified: scope === 'window' ? verified : [],
+        leads: leads?.seen(),
+        mayLose: [...mayLose, ...waking],
+        waking,
+      });
       return { ...verdict, sentence: describeVerdict(verdict) };
     },
     async nextWindow(round) {

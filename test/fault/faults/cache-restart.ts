@@ -1,3 +1,4 @@
+import { messageOf } from '#core/errors.ts';
 import { type CacheFault, UNWRITTEN } from '../cache-fault.ts';
 import type { CacheWorld } from '../cache-world.ts';
 import type { Member } from '../world.ts';
@@ -16,7 +17,7 @@ export function allKilled(expect: string): CacheFault {
       const wound = {
         what: 'all members',
         async heal() {
-          for (const member of members) await world.docker(member.host, 'start', member.id);
+          for (const member of members) await start(world, member);
           const after = await addresses(world, members);
           wound.what = members.map(({ id }, at) => `${id} ${before[at]} → ${after[at]}`).join(', ');
         },
@@ -24,6 +25,15 @@ export function allKilled(expect: string): CacheFault {
       return wound;
     },
   };
+}
+
+/** Swarm gives up attaching a container to its network after twenty seconds, which a busy machine may need: it is asked once more. */
+async function start(world: CacheWorld, { host, id }: Member): Promise<void> {
+  const started = () => world.docker(host, 'start', id);
+  await started().catch((error: unknown) => {
+    if (!messageOf(error).includes('Could not attach to network')) throw error;
+    return started();
+  });
 }
 
 function addresses(world: CacheWorld, members: readonly Member[]): Promise<string[]> {

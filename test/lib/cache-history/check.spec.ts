@@ -93,6 +93,14 @@ describe('the checker', () => {
     expect(verdict.besideMs).toBe(3000);
   });
 
+  it('excuses a master that was frozen whole in the moment in which it wakes, and in no other', () => {
+    const attempts = [attempt(1, A), attempt(2, B), attempt(3, A), attempt(4, B)];
+    const at = attempts[2]!.endedAt!;
+    const states = [state({ kept: [kept([1, 2, 3, 4])] })];
+    expect(found({ attempts, states, waking: [{ from: at - 100, to: at + 100 }] })).toEqual([]);
+    expect(found({ attempts, states, waking: [{ from: at + 1, to: at + 1000 }] })).toEqual(['two_masters']);
+  });
+
   it('lets one lead again in an epoch of its own, and answer late what was asked early', () => {
     const attempts = [attempt(1, A), attempt(2, B), attempt(3, A)];
     expect(found({ attempts })).toEqual(['two_masters']);

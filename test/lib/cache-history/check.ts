@@ -39,6 +39,8 @@ export interface CacheEvidence {
   leads?: readonly Lead[] | undefined;
   /** Times in which a write may have been acknowledged and be missing, by the stated bound. */
   mayLose?: readonly Gap[];
+  /** The stated exception: times in which a member that was frozen whole had woken, and its supervisor may not have ended its engine yet. */
+  waking?: readonly Gap[];
 }
 
 export interface CacheVerdict {
@@ -55,7 +57,7 @@ export interface CacheVerdict {
 type Report = (kind: CacheViolationKind, about: string, sentence: string) => void;
 
 /** Holds what clients saw against what the members have. Everything that may be said about a history without knowing how it came about. */
-export function check({ attempts, states, verified = [], leads, mayLose = [] }: CacheEvidence): CacheVerdict {
+export function check({ attempts, states, verified = [], leads, mayLose = [], waking = [] }: CacheEvidence): CacheVerdict {
   const violations: CacheViolation[] = [];
   const report: Report = (kind, about, sentence) => void violations.push({ kind, about, sentence });
   const [master, ...others] = states;
@@ -68,10 +70,10 @@ export function check({ attempts, states, verified = [], leads, mayLose = [] }: 
       report('refused_present', id, `its client was told that it failed (${attempt.why}), and it is there`);
     if (attempt.outcome !== 'acked' || present.has(id)) continue;
     const at = attempt.endedAt ?? 0;
-    if (mayLose.some(({ from, to }) => at >= from && at <= to)) excused += 1;
+    if (isWithin(at, mayLose)) excused += 1;
     else report('lost', id, `acknowledged by ${named(attempt.run, leads)}${beyond(at, mayLose)} and not there`);
   }
-  const besideMs = leads === undefined ? 0 : checkMasters(attempts, leads, report);
+  const besideMs = leads === undefined ? 0 : checkMasters(attempts, leads, waking, report);
   checkRounds(master, verified, report);
   for (const other of others)
     if (other.digest !== master.digest)
@@ -84,6 +86,8 @@ export function check({ attempts, states, verified = [], leads, mayLose = [] }: 
     unknown: { there, missing: unknown.length - there },
   };
 }
+
+const isWithin = (at: number, gaps: readonly Gap[]) => gaps.some(({ from, to }) => at >= from && at <= to);
 
 /** @returns what is there, as `client/worker/seq` */
 function checkKept(attempts: readonly Attempt[], { kept }: CacheState, report: Report): Set<string> {
@@ -113,7 +117,7 @@ function checkKept(attempts: readonly Attempt[], { kept }: CacheState, report: R
  * At no time do two take writes: who begins a write after a newer master's first acknowledgement is answered by that one or a newer one. Each acknowledgement is given the lowest epoch that it
  * can have been given in: a master may come back, but only in an epoch of its own.
  */
-function checkMasters(attempts: readonly Attempt[], leads: readonly Lead[], report: Report): number {
+function checkMasters(attempts: readonly Attempt[], leads: readonly Lead[], waking: readonly Gap[], report: Report): number {
   const epochs = groupBy(
     [...leads].sort((a, b) => a.epoch - b.epoch),
     ({ run }) => run,
@@ -143,6 +147,7 @@ function checkMasters(attempts: readonly Attempt[], leads: readonly Lead[], repo
       ends.push({ at: one.endedAt!, epoch });
       continue;
     }
+    if (isWithin(one.endedAt!, waking)) continue;
     const known = beside.get(`${run}/${newest.epoch}`);
     if (known === undefined)
       beside.set(`${run}/${newest.epoch}`, { first: one, last: one, count: 1, since: newest.at, newer: newest.epoch });
