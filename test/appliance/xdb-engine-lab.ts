@@ -222,19 +222,20 @@ export async function makeMaster(
   return { member, session };
 }
 
+/** A donor that listens, for whoever connects. @param limit see {@link LabMember.donate} */
+export async function donateFrom(donor: LabMember, port: number, limit?: number): Promise<{ donating: Promise<{ gtid: string }> }> {
+  const donating = donor.donate(port, limit);
+  donating.catch(() => undefined);
+  const listening = `grep -q ":${port.toString(16).toUpperCase().padStart(4, '0')} " /proc/net/tcp`;
+  await within(10_000, 'the donor listens', async () =>
+    run('docker', ['exec', donor.container, 'bash', '-c', listening]).then(({ code }) => code === 0),
+  );
+  return { donating };
+}
+
 /** Empty member → copy of the donor. */
 export async function copyTo(donor: LabMember, recipient: LabMember, port = 3303): Promise<{ gtid: string }> {
-  const donating = donor.donate(port);
-  donating.catch(() => undefined);
-  await within(5000, 'the donor listens', async () =>
-    run('docker', [
-      'exec',
-      donor.container,
-      'bash',
-      '-c',
-      `grep -q ":${port.toString(16).toUpperCase().padStart(4, '0')} " /proc/net/tcp`,
-    ]).then(({ code }) => code === 0),
-  );
+  const { donating } = await donateFrom(donor, port);
   const [taken, given] = await Promise.all([recipient.take(donor.address, port), donating]);
   if (taken.gtid !== given.gtid) throw new Error(`given ${given.gtid}, taken ${taken.gtid}`);
   return taken;
