@@ -187,6 +187,14 @@ function handing(s: Situation): Step {
   if (engine.role === 'replica') {
     const peer = target === null ? undefined : local.peers[target.id];
     if (target !== null && peer?.seen?.role === 'master' && peer.seen.run === target.run && peer.silentMs === 0) return handed(s, target);
+    // It takes no write before the record names it, so nothing is missing here: whoever writes the record first leads.
+    const isGone = target === null || stateOf(target, s) === 'gone';
+    if (isGone || local.stateAgeMs >= budgets.handMs)
+      return {
+        rule: 'W4',
+        do: 'detach',
+        reason: `${target?.id ?? 'whoever was to take over'} ${isGone ? 'was started anew' : 'does not say that it took over'}: ${me} takes back what it handed over`,
+      };
     return wait('W3', `${me} has handed over to ${target?.id ?? 'somebody'}, which is to say so`);
   }
   if (engine.failingOver) return wait('W2', `${me} hands over to ${target?.id}: it catches up`);

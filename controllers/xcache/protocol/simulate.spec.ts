@@ -78,6 +78,17 @@ describe('members that decide for themselves', () => {
     }
   });
 
+  it('settle when one of the two ends, or falls silent, in the middle of a change by order', () => {
+    for (const kind of ['kill', 'freeze', 'isolate'] as const)
+      for (let seed = 1; seed <= 20; seed += 1) {
+        const at = 8000 + 50 * (seed % 20) * 2;
+        const until = kind === 'kill' ? at + 1 : at + 9000;
+        const result = run(seed, { faults: [{ kind, at, until, member: 1 }], moves: [8000], untilMs: 40_000, members: 2 });
+        expect(result.overlaps, `${kind} ${seed}\n${tail(result)}`).toEqual([]);
+        expect(result.unsettled, `${kind} ${seed}\n${tail(result)}`).toEqual([]);
+      }
+  });
+
   it('a Consul that is away stops nothing while replicas acknowledge', () => {
     const result = run(3, { faults: [{ kind: 'consulDown', at: 9000, until: 30_000, member: 0 }], untilMs: 45_000 });
     expect(result.epochs, tail(result)).toBe(1);
