@@ -58,6 +58,11 @@ describe('a status', () => {
     expect(first).toMatchObject({ status: 'PENDING', sentence: expect.stringContaining('acache-4 is introduced') });
     expect(of({ ...cluster, created: ago(5) }, { ...joining, previous: first })).toMatch(/^PENDING: .*acache-4 is introduced/);
     expect(of(cluster, joining)).toMatch(/^DEGRADED: .*acache-4 is introduced/);
+    // An agent that was asked and did not answer is asked again.
+    const busy = { ...settled(), previous: undefined, refused: { code: 'timeout' as const, message: 'n1 does not answer' } };
+    expect(statusOf(young, busy, NOW)).toMatchObject({ status: 'PENDING', sentence: expect.stringContaining('n1 does not answer') });
+    expect(statusOf(young, busy, NOW).firstReady).toBeUndefined();
+    expect(of(acache(), busy)).toMatch(/^DEGRADED: .*n1 does not answer/);
     const refused = bare({ refused: { code: 'no_host', message: 'no host for acache-1' } });
     expect(statusOf(young, refused, NOW)).toMatchObject({ status: 'FAILED', code: 'no_host' });
     expect(of(young, bare({ refused: { code: 'timeout', message: 'n1 does not answer' } }))).toBe('PENDING: n1 does not answer');

@@ -63,6 +63,7 @@ function verdictOf(spec: CacheSpec, observed: Observed, now: Date): Verdict {
 /** What passes while it is being made. */
 function isIncomplete(spec: CacheSpec, observed: Observed): boolean {
   if (observed.cluster !== undefined && observed.cluster.state !== 'whole') return true;
+  if (observed.refused !== undefined && PASSING.has(observed.refused.code)) return true;
   return shardsOf(spec, observed).some(({ insync }) => insync.length < spec.replicas);
 }
 
