@@ -7,8 +7,10 @@ export interface Loss {
   beforeMs: number;
   /** After it was done: for how long a master that nobody hears goes on. */
   afterMs: number;
-  /** The stated exception: a member that was frozen whole may answer when it wakes, until its supervisor has ended its engine. */
+  /** At the healing as well: what wakes then ends the engine, with what it had not sent. */
   atWake?: boolean;
+  /** The stated exception, of members that were frozen whole and of no others: beside its successor one may answer when it wakes, until its supervisor has ended its engine. */
+  frozenWhole?: boolean;
 }
 
 export interface CacheFault extends Fault<CacheWorld> {

@@ -8,7 +8,7 @@ import type { Clients } from './clients.ts';
 import type { Leads } from './leads.ts';
 import type { Judge } from './runner.ts';
 
-/** From the healing: a member that was frozen whole may answer until its supervisor has ended its engine. */
+/** From the healing until the engine of what slept has ended. */
 const WAKING_MS = 1500;
 
 export function createCacheJudge({
@@ -47,7 +47,9 @@ export function createCacheJudge({
     hurt({ fault: { loses }, from, injectedAt, healedAt }) {
       if (loses === 'nothing') return;
       mayLose.push({ from: from - loses.beforeMs, to: injectedAt + loses.afterMs });
-      if (loses.atWake) waking.push({ from: healedAt, to: healedAt + WAKING_MS });
+      const wake = { from: healedAt, to: healedAt + WAKING_MS };
+      if (loses.atWake) mayLose.push(wake);
+      if (loses.frozenWhole) waking.push(wake);
     },
     async check(scope) {
       const from = scope === 'window' ? since : 0;
@@ -58,7 +60,7 @@ export function createCacheJudge({
         states,
         verified: scope === 'window' ? verified : [],
         leads: leads?.seen(),
-        mayLose: [...mayLose, ...waking],
+        mayLose,
         waking,
       });
       return { ...verdict, sentence: describeVerdict(verdict) };

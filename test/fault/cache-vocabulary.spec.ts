@@ -15,6 +15,15 @@ test.each([CACHE_FAULTS, CLUSTER_FAULTS])('each fault has a name of its own, say
   }
 });
 
+test('only a master that was frozen whole may answer beside its successor when it wakes', () => {
+  const excused = CACHE_FAULTS.filter(({ loses }) => loses !== 'nothing' && loses.frozenWhole).map(({ name }) => name);
+  expect(excused).toEqual([
+    "the master's container is paused",
+    "the master's host is frozen",
+    "the master's host is cut off from everything, and its container is paused and woken meanwhile",
+  ]);
+});
+
 test('what is planned, and what only a replica or Consul meets, loses nothing', () => {
   for (const name of [
     'switchover',

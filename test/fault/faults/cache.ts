@@ -19,6 +19,7 @@ const waits = 'writes wait until the healing, and go on then';
 
 /** Nobody is left who could fence the engine: its own count of replicas does, within 4 s. */
 const UNFENCED: Loss = { ...CUT, afterMs: 4500, atWake: true };
+const PAUSED: Loss = { ...UNFENCED, frozenWhole: true };
 
 const PROCESS_FAULTS: readonly CacheFault[] = [
   ...lose(
@@ -43,17 +44,14 @@ const PROCESS_FAULTS: readonly CacheFault[] = [
     UNWATCHED,
     stopped({ role: 'master', kinds: ['sidecar'], expect: `the supervisor ends the engine that nobody watches: ${fails_over}`, weight: 5 }),
   ),
-  ...lose(
-    UNFENCED,
-    stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 }),
-    paused('master', fails_over),
-  ),
+  ...lose(UNFENCED, stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 })),
+  ...lose(PAUSED, paused('master', fails_over)),
   allKilled('one of them begins with what is on its disk, the other follows it, whatever their addresses are'),
 ];
 
 const POWER_FAULTS: readonly CacheFault[] = [
   ...lose(UNSENT, powerLost('master', fails_over, 6)),
-  ...lose({ ...UNSENT, atWake: true }, hostFrozen('master', fails_over, 5)),
+  ...lose({ ...UNSENT, atWake: true, frozenWhole: true }, hostFrozen('master', fails_over, 5)),
   ...lose('nothing', powerLost('replica', alone, 4), powerLost('witness', goes_on, 2), hostFrozen('replica', alone, 4)),
   ...lose('nothing', twoLosePower(['replica', 'witness'], `Consul has no majority and the replica does not answer: ${waits}`)),
   ...lose(UNSENT, twoLosePower(['master', 'witness'], `Consul has no majority, so the replica may not take over; ${waits}`)),
@@ -121,19 +119,24 @@ const NETWORK_FAULTS: readonly CacheFault[] = [
 ];
 
 /** What neither the sidecar nor its supervisor sees, the engine's own count of replicas has to: the longest bound of all. */
-const UNSEEN_FAULTS: readonly CacheFault[] = lose(
-  UNFENCED,
-  together(
-    'supervisor and sidecar of the master sleep, and its host is cut off from everything',
-    stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 }),
-    { ...MASTER_CUT_OFF, weight: 4 },
+const UNSEEN_FAULTS: readonly CacheFault[] = [
+  ...lose(
+    UNFENCED,
+    together(
+      'supervisor and sidecar of the master sleep, and its host is cut off from everything',
+      stopped({ role: 'master', kinds: ['supervisor', 'sidecar'], expect: fails_over, weight: 4 }),
+      { ...MASTER_CUT_OFF, weight: 4 },
+    ),
   ),
-  together(
-    "the master's host is cut off from everything, and its container is paused and woken meanwhile",
-    MASTER_CUT_OFF,
-    paused('master', fails_over),
+  ...lose(
+    PAUSED,
+    together(
+      "the master's host is cut off from everything, and its container is paused and woken meanwhile",
+      MASTER_CUT_OFF,
+      paused('master', fails_over),
+    ),
   ),
-);
+];
 
 const CONSUL_FAULTS: readonly CacheFault[] = [
   ...lose(
