@@ -86,6 +86,7 @@ describe('members that decide for themselves', () => {
         const result = run(seed, { faults: [{ kind, at, until, member: 1 }], moves: [8000], untilMs: 40_000, members: 2 });
         expect(result.overlaps, `${kind} ${seed}\n${tail(result)}`).toEqual([]);
         expect(result.unsettled, `${kind} ${seed}\n${tail(result)}`).toEqual([]);
+        if (kind === 'kill') expect(result.lost.length, `${kind} ${seed}\n${tail(result)}`).toBeLessThan(5);
       }
   });
 

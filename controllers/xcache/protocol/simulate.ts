@@ -413,7 +413,8 @@ export function simulate(options: SimOptions): SimResult {
     switch (step.do) {
       case 'start':
         runs += 1;
-        Object.assign(engine, { ...deadEngine(), data: engine.data, alive: true, run: runs, readyAt: now + 200 });
+        // It begins as a replica of nobody, and as such gives nobody a copy (engine/files.ts).
+        Object.assign(engine, { ...deadEngine(), role: 'replica', data: engine.data, alive: true, run: runs, readyAt: now + 200 });
         return;
       case 'kill':
         killEngine(index);
