@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 const patient = { testTimeout: 120_000, hookTimeout: 300_000 };
 /** They share the engine of this machine, its ports and what is installed: their files run one after another. */
 const serial = { ...patient, fileParallelism: false };
-/** Their containers, networks and pools are their own, and most of their time is spent waiting: with two at a time half of two cores lay idle in the appliances', and little in the pools'. */
+/** Their containers, networks and pools are their own, and most of their time is spent waiting: with two at a time half of two cores lay idle in the appliances', a quarter in the pools'. */
 const atATime = (maxWorkers: number) => ({ ...patient, maxWorkers });
 
 export default defineConfig({
