@@ -35,6 +35,18 @@ describe('a cache', () => {
     expect(ran.stdout).toMatch(/acache-2 +replica \(in sync\) +running +n2 +group2 +1(\.0)? MiB of 100/);
   });
 
+  it('is not taken for made by a look that finds less than the next; one that stays so is shown as it is', async () => {
+    const less = { status: 'DEGRADED', sentence: 'acache-2 does not answer' };
+    const create = { 'POST /v1/caches': { status: 202, body: { name: 'acache' } } };
+    const passing = await apiOf({ ...create, [`GET ${at}`]: [{ body: view(less) }, { body: view() }] });
+    const made = await cli('cache create -d acache', { env: passing.env });
+    expect(made.stdout).toContain('READY');
+    expect(made.stderr).toBe('acache: acache-2 does not answer\n');
+    const stays = await apiOf({ ...create, [`GET ${at}`]: { body: view(less) } });
+    const lacking = await cli('cache create -d acache', { env: stays.env });
+    expect([lacking.exit, lacking.stdout]).toEqual([0, expect.stringContaining('DEGRADED')]);
+  });
+
   it('has a name and a mode that there is', async () => {
     expect(await cli('cache create -d xcache')).toMatchObject({ exit: 2, stderr: expect.stringContaining('it has no name') });
     expect(await cli('cache create --mode sharded acache')).toMatchObject({

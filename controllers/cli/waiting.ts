@@ -40,13 +40,17 @@ export async function waitGone(context: Context, name: string, look: () => Promi
   }
 }
 
+/** Milliseconds for which a service with data has to be DEGRADED to be taken at its word: while members come up, one look may find less than the next. */
+const REST_MS = 3000;
+
 /** A service with data as its API shows it. */
 export interface ServiceSeen extends Waited {
   members: readonly { id: string; changing: boolean }[];
 }
 
 /**
- * Waits until a service with data is as it was asked for: every member has the last change, and it is no worse than before. One whose maintenance rests is not waited for.
+ * Waits until a service with data is as it was asked for: every member has the last change, and it is no worse than before. One that was not whole before need not be READY, but
+ * DEGRADED for longer than a moment. One whose maintenance rests is not waited for.
  *
  * @param before how it was before the change: READY then is READY again
  * @param settled what must be so besides
@@ -62,13 +66,16 @@ export async function waitSettled<V extends ServiceSeen>(
     isWhole = () => true,
   }: { before?: { status: string } | undefined; settled: (seen: V) => boolean; isWhole?: (seen: V) => boolean },
 ): Promise<V> {
+  let degradedSince: number | undefined;
   return waitReady(context, name, async () => {
     const seen = await look();
     const rests = seen.status === 'PAUSED';
     const changing = seen.members.filter((member) => member.changing).map((member) => member.id);
     const isWorse = before?.status === 'READY' && seen.status === 'DEGRADED';
-    if (seen.status === 'FAILED' || (settled(seen) && ((changing.length === 0 && isWhole(seen) && !isWorse) || rests)))
-      return rests ? { ...seen, status: 'READY' } : seen;
+    const isDone = seen.status === 'FAILED' || (settled(seen) && ((changing.length === 0 && isWhole(seen) && !isWorse) || rests));
+    degradedSince = isDone && seen.status === 'DEGRADED' ? (degradedSince ?? Date.now()) : undefined;
+    const passes = degradedSince !== undefined && Date.now() - degradedSince < REST_MS;
+    if (isDone && !passes) return rests ? { ...seen, status: 'READY' } : seen;
     const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${seen.sentence}` : seen.sentence;
     return { ...seen, status: 'PENDING', sentence };
   });

@@ -47,10 +47,12 @@ export interface EndpointOptions {
   path: string;
   log: Logger;
   ports: EndpointPorts;
+  /** HAProxy holds the newest table. */
+  onLive?: () => void;
 }
 
 /** Makes HAProxy's file from what was known last and begins to follow. A damaged file is none: the ports then lead nowhere until the record was read. */
-export async function startEndpoint({ driver, path, log, ports }: EndpointOptions): Promise<Endpoint> {
+export async function startEndpoint({ driver, path, log, ports, onLive }: EndpointOptions): Promise<Endpoint> {
   const stopping = new AbortController();
   let current = await load(path, log);
   let live = false;
@@ -76,6 +78,7 @@ export async function startEndpoint({ driver, path, log, ports }: EndpointOption
     if (table === current) {
       dirty = false;
       live = outcomes.every((outcome) => outcome.live);
+      if (live) onLive?.();
     }
   }
 

@@ -10,7 +10,7 @@ import type { Logger } from '#core/log.ts';
 export interface MemberSession<S> {
   /** The session, undefined while there is none that was confirmed within its TTL. */
   id(): string | undefined;
-  /** Changes go out at once, at most one a second; what only moves with time (position, lag, bytes) every few seconds. */
+  /** Changes go out at once, at most one a second, but for what others wait for; what only moves with time (position, lag, bytes) every few seconds. */
   set(status: S): void;
   /** The lock `leader`, when nobody holds it. @returns whether it is this member's now */
   takeLock(): Promise<boolean>;
@@ -21,7 +21,10 @@ export interface MemberSession<S> {
 }
 
 export interface MemberSessionOptions<S> {
-  consul: Pick<ConsulClient, 'session' | 'kv'>;
+  consul: {
+    session: Pick<ConsulClient['session'], 'create' | 'renew' | 'destroy'>;
+    kv: Pick<ConsulClient['kv'], 'get' | 'acquire' | 'release'>;
+  };
   /** The member's record. */
   key: string;
   /** What the service's master holds. */
@@ -35,6 +38,8 @@ export interface MemberSessionOptions<S> {
   name: string;
   /** What of a status is worth a write by itself, as text. */
   stillOf(status: S): string;
+  /** What of it others wait for, as text: it goes out at once whatever went out before. */
+  awaitedOf?: (status: S) => string;
 }
 
 const WRITE_EVERY_MS = 1000;
@@ -43,7 +48,7 @@ const WRITE_MOVING_MS = 5000;
 const CALL_TIMEOUT_MS = 1000;
 
 export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<S> {
-  const { consul, key, lockKey, member, log, onChange, ttlSeconds = 3, name, stillOf } = options;
+  const { consul, key, lockKey, member, log, onChange, ttlSeconds = 3, name, stillOf, awaitedOf = () => '' } = options;
   const ttlMs = ttlSeconds * 1000;
   const renewMs = ttlMs / 4;
   const stopping = new AbortController();
@@ -51,7 +56,7 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
   let session: string | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let wanted: S | undefined;
-  let written: { still: string; whole: string; at: number } | undefined;
+  let written: { still: string; awaited: string; whole: string; at: number } | undefined;
   let complaint = '';
 
   const id = () => (session !== undefined && performance.now() - confirmedAt < ttlMs ? session : undefined);
@@ -84,9 +89,11 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
     const whole = JSON.stringify(wanted);
     const still = stillOf(wanted);
     const age = written === undefined ? Number.POSITIVE_INFINITY : performance.now() - written.at;
-    if (still === written?.still ? age < WRITE_MOVING_MS || whole === written.whole : age < WRITE_EVERY_MS) return;
+    const awaited = awaitedOf(wanted);
+    const isDue = still === written?.still ? age >= WRITE_MOVING_MS && whole !== written.whole : age >= WRITE_EVERY_MS;
+    if (!isDue && awaited === written?.awaited) return;
     if (await consul.kv.acquire(key, whole, holder)) {
-      written = { still, whole, at: performance.now() };
+      written = { still, awaited, whole, at: performance.now() };
       return;
     }
     const other = (await consul.kv.get(key, { consistent: true }))?.session;
@@ -118,8 +125,9 @@ export function keepSession<S>(options: MemberSessionOptions<S>): MemberSession<
     id,
     set(status) {
       const changed = wanted === undefined || stillOf(wanted) !== stillOf(status);
+      const isAwaited = wanted !== undefined && awaitedOf(wanted) !== awaitedOf(status);
       wanted = status;
-      if (changed && (written === undefined || performance.now() - written.at >= WRITE_EVERY_MS)) bell.ring();
+      if (isAwaited || (changed && (written === undefined || performance.now() - written.at >= WRITE_EVERY_MS))) bell.ring();
     },
     async takeLock() {
       const holder = id();

@@ -117,6 +117,7 @@ export const CacheMemberStatus = z.object({
   specIndex: z.number().int(),
   restartSerial: z.number().int(),
   epoch: z.number().int(),
+  /** Revision of the record that its endpoint was seen to lead by. */
   rev: z.number().int(),
   /** Rises about once a second while this member is the master: others see by it that it lives, without waiting for its session to end. */
   beat: z.number().int(),

@@ -47,6 +47,30 @@ async function once(member: XcacheMember, port: number, command: string, ...args
   }
 }
 
+/** Writes one value after another and keeps count. */
+function startWriter(client: Redis) {
+  let taken = 0;
+  let stop = false;
+  const failures: string[] = [];
+  const writing = (async () => {
+    while (!stop) {
+      try {
+        await client.set(`w:${taken}`, String(taken));
+        taken += 1;
+      } catch (error) {
+        failures.push(String(error));
+      }
+    }
+  })();
+  return {
+    async stop() {
+      stop = true;
+      await writing;
+      return { taken, failures };
+    },
+  };
+}
+
 beforeAll(async () => {
   lab = await startXcacheLab();
   for (const { id } of lab.spec.members) members.set(id, await lab.member(id));
@@ -94,31 +118,36 @@ describe('a replicated cache', () => {
   it('a change by order loses no command of a client with its default retries, and nothing that was taken', async () => {
     const before = await whole();
     const client = await clientOf(before.replica);
-    await client.set('count', '0');
-    let taken = 0;
-    let stop = false;
-    const failures: string[] = [];
-    const writing = (async () => {
-      while (!stop) {
-        try {
-          await client.set(`w:${taken}`, String(taken));
-          taken += 1;
-        } catch (error) {
-          failures.push(String(error));
-        }
-      }
-    })();
+    const writer = startWriter(client);
     await new Promise((resolve) => setTimeout(resolve, 500));
     const order = await lab.switchover();
     expect(order).toMatchObject({ state: 'done', target: before.replica.id });
     const after = await whole();
     await new Promise((resolve) => setTimeout(resolve, 500));
-    stop = true;
-    await writing;
+    const { taken, failures } = await writer.stop();
     expect(failures).toEqual([]);
     expect(after).toMatchObject({ master: { id: before.replica.id }, epoch: before.epoch + 1 });
     const present = await client.exists(...Array.from({ length: taken }, (_, index) => `w:${index}`));
     expect([present, taken > 100]).toEqual([taken, true]);
+  });
+
+  it('a change by order waits for an endpoint that still leads to the old master: its clients would be told that it takes no writes', async () => {
+    const { master, replica, epoch } = await whole();
+    const writers = await Promise.all([master, replica].map(async (member) => startWriter(await clientOf(member))));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await replica.signal('haproxy', 'STOP');
+    const ordered = lab.switchover();
+    await eventually('the change is under way', async () => (await lab.lead())?.state === 'handing');
+    const began = performance.now();
+    const over = eventually('it is over', async () => ((await lab.lead())?.epoch ?? 0) > epoch).then(() => performance.now());
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    await replica.signal('haproxy', 'CONT');
+    expect(await ordered).toMatchObject({ state: 'done', target: replica.id });
+    await whole();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const [atMaster, atReplica] = await Promise.all(writers.map((writer) => writer.stop()));
+    expect([atMaster?.failures, atReplica?.failures]).toEqual([[], []]);
+    expect((await over) - began).toBeGreaterThan(800);
   });
 
   it('an order for a member that cannot take over fails and changes nothing', async () => {

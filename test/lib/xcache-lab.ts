@@ -58,7 +58,7 @@ export interface XcacheMember {
   client(options?: RedisOptions): Promise<Redis>;
   /** `valkey-cli` inside, as the sidecar's account. */
   cli(...args: string[]): Promise<string>;
-  signal(name: 'engine' | 'node' | 'supervisor', signal: string): Promise<void>;
+  signal(name: 'engine' | 'node' | 'supervisor' | 'haproxy', signal: string): Promise<void>;
   /** Takes it off the cache's network and away from Consul, as when its host is cut off: nothing is refused, nothing is answered. */
   cutOff(): Promise<void>;
   join(): Promise<void>;
@@ -290,7 +290,7 @@ function memberOf({
   line,
 }: Pick<MemberParts, 'id' | 'folder' | 'spec' | 'credentials'> & { container: string; line: ConsulLine }): XcacheMember {
   const socketPath = join(folder, 'member/admin.sock');
-  const comm = { engine: `${spec.engine}-server`, node: 'node', supervisor: 'supervisor' };
+  const comm = { engine: `${spec.engine}-server`, node: 'node', supervisor: 'supervisor', haproxy: 'haproxy' };
   const member: XcacheMember = {
     ...{ id, container },
     address: () => docker('inspect', '--format', '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}', container),

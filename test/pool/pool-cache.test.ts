@@ -325,7 +325,7 @@ describe('a cluster', { timeout: 300_000 }, () => {
     });
     const seconds = (performance.now() - start) / 1000;
     measured('cluster of six created', seconds * 1000);
-    expect([made.status, made.mode, made.members.length]).toEqual(['READY', 'cluster', 6]);
+    expect([made.status, made.mode, made.members.length], made.sentence).toEqual(['READY', 'cluster', 6]);
     const masters = made.members.filter(({ role }) => role === 'master');
     expect(new Set(masters.map(({ group }) => group)).size).toBe(3);
     expect(seconds).toBeLessThan(30);

@@ -120,21 +120,13 @@ export const dbCommands: readonly Command[] = [
     async run(context, input) {
       const name = textArg(input, 0);
       await context.api.post(dbPath(name, '/undestroy'));
-      await showWhenSettled(context, name, { settled: comesUp() });
+      await showWhenSettled(context, name, { settled: hasComeUp });
     },
   },
 ];
 
-/** Milliseconds for which a database that was brought back has to say the same, to be taken at its word that it is not READY. */
-const REST_MS = 3000;
-
-/** Its members start one after another, and the status follows what they say. A host that is lost is not waited for. */
-function comesUp(): (db: DbView) => boolean {
+/** Its members start one after another. A host that is lost is not waited for. */
+function hasComeUp({ members }: DbView): boolean {
   const comes = new Set(['starting', 'catching_up', 'cloning', 'down']);
-  let said = { sentence: '', since: 0 };
-  return ({ status, sentence, members }) => {
-    if (members.some(({ state }) => comes.has(state))) return false;
-    if (said.sentence !== sentence) said = { sentence, since: Date.now() };
-    return status !== 'DEGRADED' || Date.now() - said.since >= REST_MS;
-  };
+  return !members.some(({ state }) => comes.has(state));
 }

@@ -52,7 +52,7 @@ function local(me: string, engine: Local['engine'], more: Partial<Local> = {}): 
       stateAgeMs: 5000,
       goneAgeMs: 0,
     },
-    ...{ handoverTriedRev: 0, doubt: undefined, stopping: undefined },
+    ...{ handoverTriedRev: 0, endpointRev: LEAD.rev, doubt: undefined, stopping: undefined },
     ...more,
   };
 }
@@ -60,10 +60,12 @@ const step = (of: Records | undefined, at: Local) => decide(of, at, BUDGETS);
 
 describe('a master', () => {
   it('hands over once every member has said that its endpoint leads to nobody, and not much later in any case', () => {
-    const handing = (unheard: string[], stateAgeMs: number) =>
-      step(records({ state: 'handing', target: { id: 'b', run: 'rb' } }, { unheard }), local('a', MASTER, { stateAgeMs }));
+    const handing = (unheard: string[], stateAgeMs: number, endpointRev = LEAD.rev) =>
+      step(records({ state: 'handing', target: { id: 'b', run: 'rb' } }, { unheard }), local('a', MASTER, { stateAgeMs, endpointRev }));
     expect(handing(['a', 'c'], 100)).toMatchObject({ do: 'wait', rule: 'W1', reason: expect.stringContaining(': c may') });
     expect(handing(['a'], 100)).toMatchObject({ do: 'handover', target: 'b' });
+    // Its own is no different from theirs.
+    expect(handing([], 100, LEAD.rev - 1)).toMatchObject({ do: 'wait', rule: 'W1', reason: expect.stringContaining(': a may') });
     expect(handing(['c'], BUDGETS.heardMs)).toMatchObject({ do: 'handover', target: 'b' });
   });
 

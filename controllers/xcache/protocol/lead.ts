@@ -199,7 +199,7 @@ function handing(s: Situation): Step {
   }
   if (engine.failingOver) return wait('W2', `${me} hands over to ${target?.id}: it catches up`);
   if (target !== null && local.handoverTriedRev !== lead.rev && local.stateAgeMs < budgets.handMs) {
-    const unheard = s.records.unheard.filter((id) => id !== me);
+    const unheard = [...(local.endpointRev < lead.rev ? [me] : []), ...s.records.unheard.filter((id) => id !== me)];
     if (unheard.length > 0 && local.stateAgeMs < budgets.heardMs)
       return wait('W1', `${me} hands over to ${target.id} once no endpoint leads to ${me}: ${unheard.join(', ')} may still do`);
     return {

@@ -384,6 +384,7 @@ export function simulate(options: SimOptions): SimResult {
       stateAgeMs: now - sidecar.stateAt,
       goneAgeMs: 0,
       handoverTriedRev: sidecar.tried,
+      endpointRev: knownRev(sidecar),
       doubt: sidecar.doubt,
       stopping: undefined,
     };

@@ -17,7 +17,7 @@ export interface Records {
   minReplicas: number;
   /** Members with a live session. */
   present: readonly string[];
-  /** Those of them that have not said yet that they know `lead` as it is: their endpoints may still lead to its master. */
+  /** Those of them that have not said yet that their endpoints lead by `lead` as it is: they may still lead to its master. */
   unheard: readonly string[];
   /** Milliseconds since the record of each member was last seen to change, while Consul was answering; none for one that has no record. */
   beatAgeMs: Readonly<Record<string, number>>;
@@ -78,6 +78,8 @@ export interface Local {
   goneAgeMs: number;
   /** FAILOVER was asked for under this revision already. */
   handoverTriedRev: number;
+  /** Revision of the record that this member's own endpoint was seen to lead by. */
+  endpointRev: number;
   /**
    * Members that a write of this one's may have put on the record. It counts while the record that it was to follow is still what was read: it may have happened since, or
    * may happen yet.
@@ -159,7 +161,7 @@ export const BUDGETS: Budgets = {
   electMs: 3000,
   waitForCopiesMs: 8000,
   lastResortMs: 15_000,
-  heardMs: 500,
+  heardMs: 1500,
   handMs: 5000,
   leaveMs: 8000,
 };

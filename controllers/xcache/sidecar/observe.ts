@@ -21,6 +21,7 @@ export interface Seen {
   consulAgeMs: number;
   hostDead: boolean;
   handoverTriedRev: number;
+  endpointRev: number;
   doubt: Local['doubt'];
   stoppingAt: number | undefined;
 }
@@ -80,6 +81,7 @@ export function createObserver({ me, peers, memberAt, budgets, guards, now = () 
         stateAgeMs: stateAge(lead === undefined ? undefined : `${lead.state} ${lead.epoch} ${lead.master.id}`),
         goneAgeMs: 0,
         handoverTriedRev: seen.handoverTriedRev,
+        endpointRev: seen.endpointRev,
         doubt: seen.doubt,
         stopping: seen.stoppingAt === undefined ? undefined : { ageMs: now() - seen.stoppingAt },
       };

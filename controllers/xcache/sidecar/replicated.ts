@@ -14,6 +14,7 @@ import { createAddresses } from './addresses.ts';
 import { createBackups } from './backups.ts';
 import { type Common, type ModeLoop, PET_MS } from './common.ts';
 import { XCACHE_PORTS } from './config.ts';
+import { createEndpointAim } from './endpoint-aim.ts';
 import { endpointOf, takesWrites } from './endpoint-table.ts';
 import { engineContents } from './engine-contents.ts';
 import type { EngineLook } from './engine-link.ts';
@@ -46,7 +47,8 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
   const { deps, consul, credentials, memory, supervisor, link, settings, dirty } = common;
   const { config, guards, tcp, log } = deps;
   const { cache, member, node, paths } = config;
-  const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log, ports: XCACHE_PORTS });
+  const endpoint = await startEndpoint({ driver: tcp, path: paths.endpoint, log, ports: XCACHE_PORTS, onLive: dirty });
+  const aim = createEndpointAim(endpoint);
   const metrics = createMetrics();
   const bornAt = performance.now();
   let view: RecordsView | undefined;
@@ -194,7 +196,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
   function decided(look: EngineLook): Turn {
     const records = view === undefined ? undefined : observer.recordsOf(view);
     const local = observer.localOf({
-      ...{ records, look, epoch: memory.epoch(), hostDead: watch.dead(), handoverTriedRev, doubt },
+      ...{ records, look, epoch: memory.epoch(), hostDead: watch.dead(), handoverTriedRev, endpointRev: aim.rev(), doubt },
       consulAgeMs: consulAgeMs(),
       stoppingAt: supervisor.term()?.at,
     });
@@ -233,7 +235,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
         soon();
       }
       const table = endpointOf(seen, { member, address, takes }, endpoint.current());
-      if (table !== undefined) endpoint.lead(table);
+      if (table !== undefined) aim.lead(table, lead?.rev ?? 0);
       // A master that was lost without a word leaves its clients' connections open; one that stood down or handed over has cut them.
       if (lead !== undefined && lead.state !== 'open') cutBefore = lead.state !== 'promoting' || lead.clear;
       sentinel.changed(cutBefore);
@@ -245,7 +247,19 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
       master === undefined || at === undefined ? undefined : { member: master, address: at, port: XCACHE_PORTS.engine, node: host ?? '' },
     );
     const status = statusOf({
-      ...{ member, node, address, local, facts, lead, restartSerial, step, sentence: common.say(step.reason), time: new Date() },
+      ...{
+        member,
+        node,
+        address,
+        local,
+        facts,
+        lead,
+        endpointRev: aim.rev(),
+        restartSerial,
+        step,
+        sentence: common.say(step.reason),
+        time: new Date(),
+      },
       specIndex: seen?.spec.index ?? 0,
     });
     common.tell(status, step.do !== 'wait');

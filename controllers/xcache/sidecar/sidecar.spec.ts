@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { KvEntry } from '#core/consul/client.ts';
+import type { EndpointTable } from '#member/endpoint-table.ts';
 import { BUDGETS, GUARDS } from '#xcache/protocol/types.ts';
 import type { CacheMemberStatus, LeadRecord } from '#xcache/schema.ts';
 import { newSpec } from '#xcache/spec.ts';
 import { cacheKeys } from '#xcache/store.ts';
 import { createAddresses } from './addresses.ts';
+import { createEndpointAim } from './endpoint-aim.ts';
 import { endpointOf, takesWrites } from './endpoint-table.ts';
 import { readGuards } from './guards.ts';
 import { createObserver } from './observe.ts';
@@ -117,6 +119,20 @@ describe('the endpoint', () => {
     expect([takes({}), takes({ fenced: true }), takes({ run: 'another' })]).toEqual([true, false, false]);
     expect(takes({ fenced: true }, 1500)).toBe(true);
     expect(sentinelView(view(), () => '10.0.0.1', false)?.master).toBeUndefined();
+  });
+
+  it('is said to lead by a revision once HAProxy holds it, not when it was told to', () => {
+    let live = false;
+    const led: EndpointTable[] = [];
+    const aim = createEndpointAim({ lead: (table) => void led.push(table), live: () => live });
+    const table: EndpointTable = { v: 1, epoch: 3, master: null, slaves: [] };
+    aim.lead(table, 7);
+    expect(aim.rev()).toBe(0);
+    live = true;
+    expect([aim.rev(), led]).toEqual([7, [table]]);
+    live = false;
+    aim.lead({ ...table, epoch: 4 }, 8);
+    expect(aim.rev()).toBe(7);
   });
 
   it('never goes back to an older epoch, and knows where a member was whose session has ended', () => {

@@ -10,6 +10,7 @@ export interface StatusInput {
   local: Local;
   facts: EngineFacts | undefined;
   lead: LeadRecord | undefined;
+  endpointRev: number;
   specIndex: number;
   restartSerial: number;
   step: Step;
@@ -27,7 +28,7 @@ export function statusOf(input: StatusInput): CacheMemberStatus {
     ...(facts === undefined
       ? {}
       : { version: facts.version, run: facts.run, offset: facts.offset, usedBytes: facts.usedBytes, maxBytes: facts.maxBytes }),
-    ...{ specIndex: input.specIndex, restartSerial: input.restartSerial, epoch: lead?.epoch ?? 0, rev: lead?.rev ?? 0 },
+    ...{ specIndex: input.specIndex, restartSerial: input.restartSerial, epoch: lead?.epoch ?? 0, rev: input.endpointRev },
     beat: leads ? Math.floor(time.getTime() / 1000) : 0,
     time: time.toISOString(),
   };
