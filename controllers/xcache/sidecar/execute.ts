@@ -1,16 +1,17 @@
 import type { ConsulClient } from '#core/consul/client.ts';
 import { AppError, messageOf, toAppError } from '#core/errors.ts';
-import { sleep } from '#core/sleep.ts';
 import type { CredentialsSource } from '#member/credentials.ts';
 import type { Supervisor } from '#member/supervisor.ts';
 import { within } from '#member/within.ts';
 import { MAX_LAG_SECONDS } from '#xcache/engine/files.ts';
-import { type EngineFacts, FENCED } from '#xcache/engine/info.ts';
+import type { EngineFacts } from '#xcache/engine/info.ts';
 import type { EngineSession } from '#xcache/engine/session.ts';
 import type { Step } from '#xcache/protocol/types.ts';
 import type { CacheCredentials } from '#xcache/schema.ts';
 import { type SidecarConfig, XCACHE_PORTS } from './config.ts';
 import type { EngineLink } from './engine-link.ts';
+import { cutClients, fence } from './fence.ts';
+import { handOver } from './hand-over.ts';
 import { writeOrder } from './move-order.ts';
 import type { RecordsView } from './records.ts';
 import { shutDown } from './shut-down.ts';
@@ -27,6 +28,8 @@ export interface Tools {
   write: LeadWriter;
   address(): string;
   addressOf(member: string): string | undefined;
+  /** To another member's engine. @throws AppError `unavailable` */
+  connect(address: string): Promise<EngineSession>;
   /** FAILOVER is asked for under this revision. */
   onHandover(rev: number): void;
   onStart(restartSerial: number): void;
@@ -45,9 +48,6 @@ export interface Moment {
 const LIMIT_MS: Partial<Record<Step['do'], number>> = { start: 4000, kill: 6000, handover: 6000, leave: 15_000 };
 const LIMIT_ELSE_MS = 2500;
 const KILL_MS = 5000;
-/** Writes wait so long for a replica to catch up (FAILOVER … TIMEOUT); clients are let go a little later in any case. */
-const FAILOVER_MS = 3000;
-const PAUSE_MS = 4500;
 
 /** Does one step within its time. Never throws. @returns undefined when it is done, else what is known of why not */
 export async function execute(step: Step, tools: Tools, moment: Moment): Promise<string | undefined> {
@@ -101,7 +101,7 @@ async function run(step: Step, tools: Tools, { view, session, facts }: Moment): 
       return undefined;
     case 'handover':
       tools.onHandover(view?.protocol.lead?.value.rev ?? 0);
-      return handOver(engine(), tools.addressOf(step.target));
+      return handOver(engine(), { address: tools.addressOf(step.target), connect: tools.connect });
     case 'move':
       return moved(step, tools, view);
     case 'leave':
@@ -131,39 +131,6 @@ async function start(
     },
   });
   return undefined;
-}
-
-async function fence(session: EngineSession): Promise<void> {
-  await session.call('CONFIG', 'SET', 'min-replicas-max-lag', MAX_LAG_SECONDS, 'min-replicas-to-write', FENCED);
-}
-
-/** Clients that talk to an engine which is none of theirs any more find the right one when their connection ends. */
-async function cutClients(session: EngineSession): Promise<void> {
-  for (const type of ['normal', 'pubsub']) await session.call('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
-}
-
-/**
- * Writes wait while the replica gets everything and the engines change roles (FAILOVER). Clients' connections are cut before what waits is let go: it would be refused here, and
- * whoever asked asks again at the new master. Nothing that waited was done.
- */
-async function handOver(session: EngineSession, address: string | undefined): Promise<string | undefined> {
-  if (address === undefined) return 'where the target is is not known';
-  await session.call('CLIENT', 'PAUSE', PAUSE_MS, 'WRITE');
-  try {
-    await session.call('FAILOVER', 'TO', address, XCACHE_PORTS.engine, 'TIMEOUT', FAILOVER_MS);
-    for (;;) {
-      const facts = await session.facts();
-      if (facts.role === 'replica') {
-        await fence(session);
-        await cutClients(session);
-        return undefined;
-      }
-      if (!facts.failingOver) return 'the replica did not catch up in time';
-      await sleep(20);
-    }
-  } finally {
-    await session.call('CLIENT', 'UNPAUSE').catch(() => undefined);
-  }
 }
 
 async function moved(

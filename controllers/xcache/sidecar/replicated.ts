@@ -65,7 +65,8 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
   let soonTimer: NodeJS.Timeout | undefined;
 
   const addresses = createAddresses(endpoint.current());
-  const peers = watchPeers({ connect: async (host) => common.connect({ host, port: XCACHE_PORTS.engine }), onChange: dirty });
+  const connect = async (host: string) => common.connect({ host, port: XCACHE_PORTS.engine });
+  const peers = watchPeers({ connect, onChange: dirty });
   const watch = watchLeader({
     // Engines are looked at all the time anyway.
     probe: async (target) => (peers.of(target.member)?.silentMs ?? 0) < BUDGETS.silentMs,
@@ -80,7 +81,7 @@ export async function startReplicated(common: Common): Promise<ModeLoop> {
     guards,
   });
   const tools: Tools = {
-    ...{ config, consul, credentials, supervisor, link },
+    ...{ config, consul, credentials, supervisor, link, connect },
     write: createLeadWriter(consul, cache),
     address: common.address,
     addressOf: addresses.of,
