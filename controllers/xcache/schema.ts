@@ -119,6 +119,8 @@ export const CacheMemberStatus = z.object({
   epoch: z.number().int(),
   /** Revision of the record that its endpoint was seen to lead by. */
   rev: z.number().int(),
+  /** It was asked to end. */
+  leaving: z.boolean().optional(),
   /** Rises about once a second while this member is the master: others see by it that it lives, without waiting for its session to end. */
   beat: z.number().int(),
   time: z.string(),

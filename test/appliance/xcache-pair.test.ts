@@ -157,6 +157,21 @@ describe('a replicated cache', () => {
   });
 });
 
+describe('the only replica', () => {
+  it('that is stopped is counted on no more before it ends: no write is refused', async () => {
+    const { master, replica } = await whole();
+    const writer = startWriter(await clientOf(master));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await replica.stopGently();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { taken, failures } = await writer.stop();
+    await replica.start();
+    await whole();
+    expect(failures).toEqual([]);
+    expect(taken).toBeGreaterThan(100);
+  });
+});
+
 describe('without a restart', () => {
   it('passwords change one after another, and a client goes on', async () => {
     const { master } = await whole();

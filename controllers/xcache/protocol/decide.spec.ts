@@ -31,12 +31,12 @@ const REPLICA: RunningEngine = {
   minReplicas: 1_000_000,
   replicas: [],
 };
-const SEEN_B = { run: 'rb', role: 'replica' as const, offset: 100, linkUp: true, fenced: true, empty: false };
+const SEEN_B = { run: 'rb', role: 'replica' as const, offset: 100, linkUp: true, fenced: true, minReplicas: 1_000_000, empty: false };
 
 function records(lead: Partial<LeadRecord> = {}, more: Partial<Records> = {}): Records {
   return {
     ...{ lead: { value: { ...LEAD, ...lead }, index: 50 }, birth: undefined, move: undefined, members: ['a', 'b', 'c'], minReplicas: 1 },
-    ...{ present: ['a', 'b', 'c'], unheard: [], beatAgeMs: {}, paused: false },
+    ...{ present: ['a', 'b', 'c'], unheard: [], leaving: [], beatAgeMs: {}, paused: false },
     ...more,
   };
 }
@@ -67,6 +67,20 @@ describe('a master', () => {
     // Its own is no different from theirs.
     expect(handing([], 100, LEAD.rev - 1)).toMatchObject({ do: 'wait', rule: 'W1', reason: expect.stringContaining(': a may') });
     expect(handing(['c'], BUDGETS.heardMs)).toMatchObject({ do: 'handover', target: 'b' });
+  });
+
+  it('counts no more on a replica that is to end, and neither takes it back nor hands over to it', () => {
+    const leaving = { leaving: ['b'] };
+    const known = { peers: { b: { silentMs: 0, seen: SEEN_B } } };
+    expect(step(records({}, leaving), local('a', MASTER, known))).toMatchObject({
+      do: 'write',
+      rule: 'F1',
+      next: { insync: [] },
+      reason: expect.stringContaining('b is to end'),
+    });
+    const alone = step(records({ insync: [] }, leaving), local('a', { ...MASTER, minReplicas: 0 }, known));
+    expect(alone).toMatchObject({ do: 'wait', rule: 'idle' });
+    expect(step(records({}, leaving), local('a', MASTER, { stopping: { ageMs: 100 } }))).toMatchObject({ do: 'leave' });
   });
 
   it('goes on without Consul while all who may take over acknowledge, and not a moment longer', () => {
@@ -170,6 +184,23 @@ describe('a master', () => {
 });
 
 describe('a replica', () => {
+  it('that is to end waits until its master counts on it no more, as long as that takes writes', () => {
+    const a = { run: 'ra', role: 'master' as const, offset: 1, linkUp: false, fenced: false, minReplicas: 1, empty: false };
+    const ends = (insync: LeadRecord['insync'], seen: object = {}, more: Partial<Local> = {}) =>
+      step(
+        records({ insync }),
+        local('b', REPLICA, { peers: { a: { silentMs: 0, seen: { ...a, ...seen } } }, stopping: { ageMs: 100 }, ...more }),
+      );
+    const counted = [{ id: 'b', run: 'rb' }];
+    expect(ends(counted)).toMatchObject({ do: 'wait', rule: 'E4' });
+    // The record says so before the engine does.
+    expect(ends([])).toMatchObject({ do: 'wait', rule: 'E4' });
+    expect(ends([], { minReplicas: 0 })).toMatchObject({ do: 'leave' });
+    expect(ends(counted, { fenced: true })).toMatchObject({ do: 'leave' });
+    expect(ends(counted, {}, { consulAgeMs: 2000 })).toMatchObject({ do: 'leave' });
+    expect(ends(counted, {}, { stopping: { ageMs: BUDGETS.withdrawMs } })).toMatchObject({ do: 'leave' });
+  });
+
   const gone = { peers: { a: { silentMs: 2000 } }, goneAgeMs: 10 };
   const dead = { ...REPLICA, linkUp: false };
 
@@ -216,7 +247,7 @@ describe('a replica', () => {
   it('that was promoted opens when the one before takes no more writes, or has had the time to stop', () => {
     const of = records({ state: 'promoting', master: { id: 'b', run: 'rb' }, prev: { id: 'a', run: 'ra' }, insync: [], epoch: 4 });
     const promoted: RunningEngine = { ...dead, role: 'master', following: undefined };
-    const a = { run: 'ra', role: 'master' as const, offset: 1, linkUp: false, fenced: false, empty: false };
+    const a = { run: 'ra', role: 'master' as const, offset: 1, linkUp: false, fenced: false, minReplicas: 1, empty: false };
     expect(step(of, local('b', promoted, { peers: { a: { silentMs: 2000, seen: a } }, stateAgeMs: 1000 }))).toMatchObject({
       do: 'wait',
       rule: 'P3',

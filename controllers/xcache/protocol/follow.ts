@@ -10,7 +10,7 @@ export function following(s: Situation): Step {
   if (!engine.fenced) return { rule: 'D2', do: 'fence', cut: true, reason: `${lead.master.id} leads, not ${me}: ${me} takes no writes` };
   const own: Copy = { id: me, run: engine.run };
   if (lead.state === 'handing' && sameCopy(lead.target, own) && engine.role === 'master') return handed(s, own);
-  if (local.stopping !== undefined) return { rule: 'E3', do: 'leave', reason: `${me} is to end` };
+  if (local.stopping !== undefined) return withdrawing(s) ?? { rule: 'E3', do: 'leave', reason: `${me} is to end` };
   if (records.paused) return follow(s);
   if (lead.state === 'vacant')
     return isCopy(s, own)
@@ -22,6 +22,16 @@ export function following(s: Situation): Step {
     if (resort !== undefined) return resort;
   }
   return follow(s);
+}
+
+/** E4: a master that still counts on a replica which ends refuses writes until it has noticed. It is told first, and waited for as long as it takes writes. */
+function withdrawing({ lead, local, me, budgets }: Situation): Step | undefined {
+  const master = local.peers[lead.master.id];
+  if (lead.state !== 'open' || master?.seen === undefined || master.seen.fenced || master.seen.role !== 'master') return undefined;
+  if (master.silentMs >= budgets.silentMs || local.consulAgeMs > budgets.readGraceMs) return undefined;
+  if ((local.stopping?.ageMs ?? 0) >= budgets.withdrawMs) return undefined;
+  const isCounted = lead.insync.some(({ id }) => id === me) || master.seen.minReplicas > lead.insync.length;
+  return isCounted ? wait('E4', `${me} is to end once ${lead.master.id} does not count on it any more`) : undefined;
 }
 
 function isCopy({ lead, guards }: Situation, own: Copy): boolean {

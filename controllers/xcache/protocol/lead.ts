@@ -6,11 +6,12 @@ import { type Attached, type Step, sameCopy } from './types.ts';
 export function leading(s: Situation): Step {
   switch (s.lead.state) {
     case 'open':
-      return open(s);
+      return leaseStep(s) ?? open(s);
     case 'promoting':
       return promoting(s);
     case 'handing':
-      return handing(s);
+      // Until it has handed over it takes writes, from whoever speaks to the engine itself.
+      return leaseStep(s) ?? handing(s);
     case 'vacant':
       return takeBack(s);
   }
@@ -18,8 +19,6 @@ export function leading(s: Situation): Step {
 
 function open(s: Situation): Step {
   const { engine, me, local, budgets } = s;
-  const lease = leaseStep(s);
-  if (lease !== undefined) return lease;
   if (engine.role !== 'master')
     return { rule: 'D3', do: 'detach', reason: `the record names ${me}, which follows somebody: it stops that` };
   // What changes the record, and what rests on how it is now, needs a read of now.
@@ -50,13 +49,19 @@ function acknowledges(replicas: readonly Attached[], id: string, withinMs: numbe
   return replicas.some((replica) => replica.id === id && replica.ackMs <= withinMs);
 }
 
+/** Who may be handed over to. */
+function heirs({ lead, records, engine, budgets }: Situation): Copy[] {
+  return lead.insync.filter(({ id }) => !records.leaving.includes(id) && acknowledges(engine.replicas, id, budgets.ackMs));
+}
+
 /** W1: an ordered change begins. */
-function begun({ records, lead, at, engine, budgets, me }: Situation): Step | undefined {
+function begun(s: Situation): Step | undefined {
+  const { records, lead, at, engine, me } = s;
   const move = records.move;
   if (move === undefined || move.value.state !== 'asked') return undefined;
   if (move.value.target === me)
     return { rule: 'W5', do: 'move', state: 'done', at: move.index, reason: `${me} is the master, as was asked` };
-  const fit = lead.insync.filter(({ id }) => acknowledges(engine.replicas, id, budgets.ackMs));
+  const fit = heirs(s);
   const target = move.value.target === undefined ? best(fit, engine.replicas) : fit.find(({ id }) => id === move.value.target);
   if (target === undefined) {
     const error = move.value.target === undefined ? 'no replica is in sync' : `${move.value.target} is not in sync`;
@@ -86,17 +91,23 @@ function best(copies: readonly Copy[], replicas: readonly Attached[]): Copy | un
   return copies.toSorted((a, b) => offset(b) - offset(a))[0];
 }
 
-/** F1: a replica that does not acknowledge is taken off the record first; only then may writes go on without it. */
-function lost({ lead, engine, budgets, at, me }: Situation): Step | undefined {
-  const gone = lead.insync.filter(({ id }) => !acknowledges(engine.replicas, id, budgets.lostMs));
+/** F1: a replica that does not acknowledge, or is to end, is taken off the record first; only then may writes go on without it. */
+function lost({ lead, records, engine, budgets, at, me }: Situation): Step | undefined {
+  const ends = lead.insync.filter(({ id }) => records.leaving.includes(id));
+  const silent = lead.insync.filter((copy) => !ends.includes(copy) && !acknowledges(engine.replicas, copy.id, budgets.lostMs));
+  const gone = [...ends, ...silent];
   if (gone.length === 0) return undefined;
+  const why = [
+    ...(ends.length === 0 ? [] : [`${names(ends)} is to end`]),
+    ...(silent.length === 0 ? [] : [`${names(silent)} does not acknowledge any more`]),
+  ];
   const insync = lead.insync.filter((copy) => !gone.includes(copy));
   return {
     rule: 'F1',
     do: 'write',
     at,
     next: change(lead, { insync }),
-    reason: `${names(gone)} does not acknowledge any more: ${me} goes on without, and it may not take over`,
+    reason: `${why.join('; ')}: ${me} goes on without, and it may not take over`,
   };
 }
 
@@ -127,7 +138,7 @@ function withNear({ lead, engine, local, records, budgets }: Situation): Copy[] 
     const seen = peer?.seen;
     // Its own word counts as well: a connection of a run that has ended looks alive from here for a while.
     if (seen === undefined || peer?.silentMs !== 0 || seen.role !== 'replica' || !seen.linkUp) return [];
-    if (!records.members.includes(replica.id)) return [];
+    if (!records.members.includes(replica.id) || records.leaving.includes(replica.id)) return [];
     if (replica.ackMs > budgets.ackMs || engine.offset - replica.offset > budgets.nearBytes) return [];
     return [{ id: replica.id, run: seen.run }];
   });
@@ -142,11 +153,9 @@ function idle({ lead, me }: Situation): Step {
 }
 
 /** E1: a master that is to end hands over first; where nobody can take over, it just ends. */
-function ending({ lead, engine, at, me, budgets, local }: Situation): Step {
-  const target = best(
-    lead.insync.filter(({ id }) => acknowledges(engine.replicas, id, budgets.ackMs)),
-    engine.replicas,
-  );
+function ending(s: Situation): Step {
+  const { lead, engine, at, me, budgets, local } = s;
+  const target = best(heirs(s), engine.replicas);
   if (target !== undefined && (local.stopping?.ageMs ?? 0) < budgets.leaveMs)
     return {
       rule: 'E1',

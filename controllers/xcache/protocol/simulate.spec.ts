@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Fault, generator, type SimOptions, type SimResult, simulate } from './simulate.ts';
 import { GUARDS, type Guards } from './types.ts';
 
-const KINDS: Fault['kind'][] = ['kill', 'freeze', 'hang', 'sidecar', 'consul', 'isolate', 'link', 'consulDown'];
+const KINDS: Fault['kind'][] = ['kill', 'freeze', 'hang', 'sidecar', 'consul', 'isolate', 'link', 'consulDown', 'stop'];
 
 /** Faults one after another, each over for a while before the next. */
 function history(seed: number, members: number, kinds = KINDS): Fault[] {
@@ -78,6 +78,17 @@ describe('members that decide for themselves', () => {
     }
   });
 
+  it('that are asked to end go one after another, and no write waits for a replica that goes', () => {
+    for (let seed = 1; seed <= 10; seed += 1)
+      for (const member of [0, 1]) {
+        const result = run(seed, { members: 2, faults: [{ kind: 'stop', at: 9000 + 37 * seed, until: 14_000, member }], untilMs: 30_000 });
+        expect([result.lost, result.overlaps, result.unsettled], tail(result)).toEqual([[], [], []]);
+        const times = result.taken.flatMap(({ at }) => (at > 8000 ? [at] : []));
+        const longest = Math.max(...times.map((at, index) => at - (times[index - 1] ?? at)));
+        if (member === 1) expect([result.epochs, longest], tail(result)).toEqual([1, 50]);
+      }
+  });
+
   it('settle when one of the two ends, or falls silent, in the middle of a change by order', () => {
     for (const kind of ['kill', 'freeze', 'isolate'] as const)
       for (let seed = 1; seed <= 20; seed += 1) {
@@ -88,6 +99,16 @@ describe('members that decide for themselves', () => {
         expect(result.unsettled, `${kind} ${seed}\n${tail(result)}`).toEqual([]);
         if (kind === 'kill') expect(result.lost.length, `${kind} ${seed}\n${tail(result)}`).toBeLessThan(5);
       }
+  });
+
+  it('take writes at one only when the master is cut off in the middle of a change by order, also without the belt of the engine', () => {
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const at = 8000 + 50 * (seed % 20);
+      const faults: Fault[] = [{ kind: 'isolate', at, until: at + 9000, member: 0 }];
+      const result = run(seed, { faults, moves: [8000], minReplicas: seed % 2, untilMs: 40_000 });
+      expect(result.overlaps, `${seed}\n${tail(result)}`).toEqual([]);
+      expect(result.unsettled, `${seed}\n${tail(result)}`).toEqual([]);
+    }
   });
 
   it('a Consul that is away stops nothing while replicas acknowledge', () => {

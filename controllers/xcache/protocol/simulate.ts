@@ -10,7 +10,8 @@ import { BUDGETS, type Guards, type LeadBody, type Local, type Records, type Ste
 export interface Fault {
   at: number;
   until: number;
-  kind: 'kill' | 'freeze' | 'hang' | 'sidecar' | 'consul' | 'isolate' | 'link' | 'consulDown' | 'restartAll';
+  /** `stop`: asked to end, and started again when it is over. */
+  kind: 'kill' | 'freeze' | 'hang' | 'sidecar' | 'consul' | 'isolate' | 'link' | 'consulDown' | 'restartAll' | 'stop';
   member: number;
 }
 
@@ -93,6 +94,8 @@ interface Sidecar {
   doubt: Local['doubt'];
   /** What was seen a turn ago. */
   before: Local | undefined;
+  /** It was asked to end. */
+  stop: { at: number; until: number } | undefined;
 }
 
 export function simulate(options: SimOptions): SimResult {
@@ -151,6 +154,7 @@ export function simulate(options: SimOptions): SimResult {
     if (fault.kind === 'kill') killEngine(fault.member);
     if (fault.kind === 'hang') engine.frozenUntil = fault.until;
     if (fault.kind === 'sidecar') sidecar.frozenUntil = fault.until;
+    if (fault.kind === 'stop') sidecar.stop = { at: now, until: fault.until };
     if (fault.kind === 'freeze') {
       engine.frozenUntil = fault.until;
       sidecar.frozenUntil = fault.until;
@@ -321,6 +325,7 @@ export function simulate(options: SimOptions): SimResult {
       minReplicas,
       present: ids.filter((_, other) => beats[other]!.sessionUntil > now),
       unheard: ids.filter((_, other) => beats[other]!.sessionUntil > now && knownRev(sidecars[other]!) < (lead?.value.rev ?? 0)),
+      leaving: ids.filter((_, other) => beats[other]!.sessionUntil > now && sidecars[other]!.stop !== undefined),
       beatAgeMs: {},
       paused: false,
     };
@@ -336,10 +341,18 @@ export function simulate(options: SimOptions): SimResult {
   function look(index: number, sidecar: Sidecar): void {
     for (let other = 0; other < count; other += 1) {
       if (other === index || !engineAnswers(other) || !connected(index, other)) continue;
-      const { run, role, data, linkUp, heardAt, fenced } = engines[other]!;
+      const { run, role, data, linkUp, heardAt, fenced, min } = engines[other]!;
       sidecar.seen.set(other, {
         at: now,
-        what: { run: `r${run}`, role, offset: data.length, linkUp: linkUp && now - heardAt < 2000, fenced, empty: data.length === 0 },
+        what: {
+          run: `r${run}`,
+          role,
+          offset: data.length,
+          linkUp: linkUp && now - heardAt < 2000,
+          fenced,
+          minReplicas: min,
+          empty: data.length === 0,
+        },
       });
     }
   }
@@ -386,7 +399,7 @@ export function simulate(options: SimOptions): SimResult {
       handoverTriedRev: sidecar.tried,
       endpointRev: knownRev(sidecar),
       doubt: sidecar.doubt,
-      stopping: undefined,
+      stopping: sidecar.stop === undefined ? undefined : { ageMs: now - sidecar.stop.at },
     };
     const records = recordsOf(sidecar);
     const isGone =
@@ -420,6 +433,9 @@ export function simulate(options: SimOptions): SimResult {
       case 'kill':
         killEngine(index);
         return;
+      case 'leave':
+        leave(index, sidecar);
+        return;
       case 'write':
         sidecar.doubt = doubtOf(step);
         if (reachesConsul(index)) writeLead(step.next, step.at, step.birth);
@@ -440,6 +456,14 @@ export function simulate(options: SimOptions): SimResult {
       default:
         if (engineAnswers(index)) onEngine(engine, sidecar, step);
     }
+  }
+
+  /** Its engine's connections are closed, and its session is given back. */
+  function leave(index: number, sidecar: Sidecar): void {
+    killEngine(index);
+    for (let other = 0; other < count; other += 1) dropAck(other, index);
+    beats[index]!.sessionUntil = now;
+    sidecars[index] = { ...freshSidecar(Math.max(now, sidecar.stop?.until ?? 0) + 300), epoch: sidecar.epoch };
   }
 
   function onEngine(engine: Engine, sidecar: Sidecar, step: Step): void {
@@ -520,7 +544,7 @@ export function simulate(options: SimOptions): SimResult {
         stateKey: '',
         stateAt: turnAt,
       },
-      ...{ goneSince: undefined, tried: 0, pending: undefined, doubt: undefined, before: undefined },
+      ...{ goneSince: undefined, tried: 0, pending: undefined, doubt: undefined, before: undefined, stop: undefined },
     };
   }
 }

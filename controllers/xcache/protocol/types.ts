@@ -19,6 +19,8 @@ export interface Records {
   present: readonly string[];
   /** Those of them that have not said yet that their endpoints lead by `lead` as it is: they may still lead to its master. */
   unheard: readonly string[];
+  /** Members with a live session that are to end: they take over from nobody, and are counted on no longer than needed. */
+  leaving: readonly string[];
   /** Milliseconds since the record of each member was last seen to change, while Consul was answering; none for one that has no record. */
   beatAgeMs: Readonly<Record<string, number>>;
   paused: boolean;
@@ -58,7 +60,7 @@ export interface Peer {
   /** Since it last answered; 0 when the newest look was answered. */
   silentMs: number;
   /** As it was then; undefined when it never answered this sidecar. */
-  seen?: { run: string; role: 'master' | 'replica'; offset: number; linkUp: boolean; fenced: boolean; empty: boolean };
+  seen?: { run: string; role: 'master' | 'replica'; offset: number; linkUp: boolean; fenced: boolean; minReplicas: number; empty: boolean };
 }
 
 /** What a sidecar sees of its own member and of the world. */
@@ -146,6 +148,8 @@ export interface Budgets {
   handMs: number;
   /** A member that is to end hands over for so long. */
   leaveMs: number;
+  /** A replica that is to end waits so long for its master to count on it no more. */
+  withdrawMs: number;
 }
 
 export const BUDGETS: Budgets = {
@@ -164,6 +168,7 @@ export const BUDGETS: Budgets = {
   heardMs: 1500,
   handMs: 5000,
   leaveMs: 8000,
+  withdrawMs: 2000,
 };
 
 /** Guards that a test switches off one by one, to prove that its checker finds what they prevent. */

@@ -104,8 +104,8 @@ export async function openCommon(deps: SidecarDeps, dirty: () => void): Promise<
   const session = keepSession<CacheMemberStatus>({
     ...{ consul, key: keys.member(member), lockKey: keys.leader, member, log, onChange: dirty },
     ...{ name: `cache ${member}`, stillOf },
-    // A planned change of the master waits for it, and writes wait with it.
-    awaitedOf: ({ rev }) => String(rev),
+    // A master waits for it before a planned change, and clients wait with it.
+    awaitedOf: ({ rev, leaving = false }) => `${rev} ${leaving}`,
   });
 
   return {

@@ -106,6 +106,6 @@ function peerOf(peers: Peers, id: string): [string, Peer][] {
   if (one === undefined) return [];
   const { facts, silentMs } = one;
   if (facts === undefined) return [[id, { silentMs }]];
-  const { run, role, offset, linkUp, empty } = facts;
-  return [[id, { silentMs, seen: { run, role, offset, linkUp, empty, fenced: isFenced(facts) } }]];
+  const { run, role, offset, linkUp, minReplicas, empty } = facts;
+  return [[id, { silentMs, seen: { run, role, offset, linkUp, minReplicas, empty, fenced: isFenced(facts) } }]];
 }

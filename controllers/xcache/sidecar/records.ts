@@ -72,6 +72,7 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
       minReplicas: spec.value.minReplicas,
       present: statuses.map(([id]) => id),
       unheard: statuses.flatMap(([id, { rev }]) => (rev < (lead?.value.rev ?? 0) ? [id] : [])),
+      leaving: statuses.flatMap(([id, { leaving }]) => (leaving === true ? [id] : [])),
       paused: spec.value.pausedUntil !== undefined && Date.parse(spec.value.pausedUntil) > now,
     },
   };

@@ -110,7 +110,7 @@ describe('the endpoint', () => {
     expect(endpointOf(view(), { ...OWN, takes: false }, last)?.master).toEqual(last.master);
     expect(endpointOf(view(), { ...OWN, takes: false }, { ...last, epoch: 2 })?.master).toBeNull();
     const lead = view().protocol.lead!.value;
-    const seen = { run: lead.master.run, role: 'master' as const, offset: 1, linkUp: false, fenced: false, empty: false };
+    const seen = { run: lead.master.run, role: 'master' as const, offset: 1, linkUp: false, fenced: false, minReplicas: 1, empty: false };
     const takes = (change: Partial<typeof seen>, stateAgeMs = 0) =>
       takesWrites(lead, {
         ...{ me: 'acache-2', engine: { state: 'down' }, stateAgeMs },

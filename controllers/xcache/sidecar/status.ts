@@ -29,6 +29,7 @@ export function statusOf(input: StatusInput): CacheMemberStatus {
       ? {}
       : { version: facts.version, run: facts.run, offset: facts.offset, usedBytes: facts.usedBytes, maxBytes: facts.maxBytes }),
     ...{ specIndex: input.specIndex, restartSerial: input.restartSerial, epoch: lead?.epoch ?? 0, rev: input.endpointRev },
+    ...(input.local.stopping === undefined ? {} : { leaving: true }),
     beat: leads ? Math.floor(time.getTime() / 1000) : 0,
     time: time.toISOString(),
   };
