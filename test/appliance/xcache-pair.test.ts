@@ -47,8 +47,8 @@ async function once(member: XcacheMember, port: number, command: string, ...args
   }
 }
 
-/** Writes one value after another and keeps count. */
-function startWriter(client: Redis) {
+/** Writes one value after another and keeps count. @param thinkMs between an answer and the next write */
+function startWriter(client: Redis, thinkMs = 0) {
   let taken = 0;
   let stop = false;
   const failures: string[] = [];
@@ -60,6 +60,7 @@ function startWriter(client: Redis) {
       } catch (error) {
         failures.push(String(error));
       }
+      if (thinkMs > 0) await new Promise((resolve) => setTimeout(resolve, thinkMs));
     }
   })();
   return {
@@ -129,6 +130,23 @@ describe('a replicated cache', () => {
     expect(after).toMatchObject({ master: { id: before.replica.id }, epoch: before.epoch + 1 });
     const present = await client.exists(...Array.from({ length: taken }, (_, index) => `w:${index}`));
     expect([present, taken > 100]).toEqual([taken, true]);
+  });
+
+  it('neither do changes by order to clients that come by Sentinel, whenever they come', async () => {
+    const sentinels = await Promise.all([...members.values()].map(async (member) => ({ host: await member.address(), port: 26_379 })));
+    const account = { sentinelUsername: lab.spec.user, sentinelPassword: lab.password };
+    const writers = await Promise.all(
+      [0, 1, 2, 5].map(async (thinkMs) =>
+        startWriter(await clientOf(byId('acache-1'), { sentinels, name: lab.cache, ...account }), thinkMs),
+      ),
+    );
+    for (let turn = 0; turn < 4; turn += 1) {
+      await whole();
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      expect(await lab.switchover()).toMatchObject({ state: 'done' });
+    }
+    await whole();
+    for (const writer of writers) expect((await writer.stop()).failures).toEqual([]);
   });
 
   it('a change by order waits for an endpoint that still leads to the old master: its clients would be told that it takes no writes', async () => {

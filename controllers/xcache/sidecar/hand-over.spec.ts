@@ -22,11 +22,13 @@ function engines({ failsAt }: { failsAt?: string } = {}) {
 }
 
 describe('handing over', () => {
-  it('has the replica say at once that it has everything, and cuts clients before what waits is let go', async () => {
+  it('has the replica say at once that it has everything, and cuts clients before roles change and before what waits is let go', async () => {
     const { asked, master, heir } = engines();
     expect(await handOver(master, heir)).toBeUndefined();
     expect(asked.map((line) => line.split(' ', 3).join(' '))).toEqual([
       'master CLIENT PAUSE',
+      'master CLIENT KILL',
+      'master CLIENT KILL',
       'master FAILOVER TO',
       'heir REPLCONF GETACK',
       'master CONFIG SET',

@@ -6,6 +6,8 @@ import { cutClients, fence } from './fence.ts';
 /** Writes wait so long for a replica to catch up (FAILOVER … TIMEOUT); clients are let go a little later in any case. */
 const FAILOVER_MS = 3000;
 const PAUSE_MS = 4500;
+/** What was done before writes wait is answered by then. */
+const ANSWERED_MS = 20;
 const LOOK_MS = 20;
 
 export interface Heir {
@@ -15,8 +17,9 @@ export interface Heir {
 }
 
 /**
- * Writes wait while the replica gets everything and the engines change roles (FAILOVER). Clients' connections are cut before what waits is let go: it would be refused here, and
- * whoever asked asks again at the new master. Nothing that waited was done.
+ * Writes wait while the replica gets everything and the engines change roles (FAILOVER). Clients are cut before that, because one that comes with a write just after it would be answered
+ * READONLY: no Sentinel and no endpoint leads them here any more. They are cut once more before what waits is let go. Nothing that waited was done, and whoever asked asks again at the new
+ * master.
  *
  * @returns undefined when it is done, else why not @throws AppError `engine`, `timeout`, `unavailable`: what became of it is unknown
  */
@@ -25,6 +28,8 @@ export async function handOver(session: EngineSession, { address, connect }: Hei
   const heir = await connect(address);
   try {
     await session.call('CLIENT', 'PAUSE', PAUSE_MS, 'WRITE');
+    await sleep(ANSWERED_MS);
+    await cutClients(session);
     await session.call('FAILOVER', 'TO', address, XCACHE_PORTS.engine, 'TIMEOUT', FAILOVER_MS);
     for (;;) {
       const facts = await session.facts();
