@@ -86,6 +86,19 @@ describe('a rolling change', () => {
     expect(steps(two, world)).toEqual(['replace acache-3']);
   });
 
+  it('hands over once all replicas are in sync again, but for those that cannot be', () => {
+    const two = acache({ memoryBytes: gib(2), diskBytes: gib(2), replicas: 2 });
+    const world = replaced(changed(settled(acache({ replicas: 2 }))), two, 'acache-2', 'acache-3');
+    expect(steps(two, world)).toEqual(['switchover acache-2']);
+    const coming = { ...world, lead: lead('acache-1', ['acache-2']) };
+    expect(steps(two, coming)).toEqual([]);
+    const failed = {
+      ...coming,
+      sidecars: coming.sidecars.map((each) => (each.member === 'acache-3' ? { ...each, state: 'failed' as const } : each)),
+    };
+    expect(steps(two, failed)).toEqual(['switchover acache-2']);
+  });
+
   it('restarts by making members anew, in the same order', () => {
     expect(steps({ ...acache(), restartSerial: 1 }, settled())).toEqual(['replace acache-2']);
     const single = acache({ mode: 'standalone' });

@@ -1,5 +1,5 @@
 import { isOutdated, type ServiceStep } from '#pool/service-plan.ts';
-import { answers, hostOf, isPaused, placementOf } from '#pool/service-world.ts';
+import { answers, hostOf, isPaused, placementOf, sidecarOf } from '#pool/service-world.ts';
 import { memberSpec } from '#xcache/plan/member-spec.ts';
 import { isMoving, memberIds, type Observed, type Shard, shardsOf } from '#xcache/plan/world.ts';
 import type { CacheSpec } from '#xcache/schema.ts';
@@ -22,7 +22,7 @@ export function isPending(spec: CacheSpec, member: string, observed: Observed): 
  * exceptions are a shard with one member, and a cache that was never born and holds nothing.
  *
  * Invariants: a master with replicas is replaced only in a cluster, where the engine hands over by itself; a replica in sync only while the master takes writes, and, of
- * several, while another one is in sync; nobody while it is paused, or while the master is changing.
+ * several, while another one is in sync; a master hands over once all others whose hosts answer are in sync; nobody while it is paused, or while the master is changing.
  */
 export function planRolling(spec: CacheSpec, observed: Observed, now: Date): ServiceStep | undefined {
   if (isPaused(spec, now)) return undefined;
@@ -53,7 +53,15 @@ function planShard(spec: CacheSpec, shard: Shard, needing: ReadonlySet<string>, 
   if (here.some((member) => member !== master)) return undefined;
   const target = insync.find((member) => !needing.has(member));
   if (target === undefined) return undefined;
-  return spec.mode === 'cluster' ? changeOf(spec, master, observed) : planHandOver(master, target, observed, now);
+  if (spec.mode === 'cluster') return changeOf(spec, master, observed);
+  return members.some((member) => member !== master && comesUp(member, insync, observed))
+    ? undefined
+    : planHandOver(master, target, observed, now);
+}
+
+/** Its endpoint leads to where it led before it was made anew, until its sidecar has read the record: clients there would not be told of a new master. */
+function comesUp(member: string, insync: readonly string[], observed: Observed): boolean {
+  return !insync.includes(member) && answers(hostOf(member, observed), observed) && sidecarOf(member, observed)?.state !== 'failed';
 }
 
 function planHandOver(master: string, target: string, { move }: Observed, now: Date): ServiceStep | undefined {

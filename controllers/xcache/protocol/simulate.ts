@@ -324,7 +324,7 @@ export function simulate(options: SimOptions): SimResult {
       members: ids,
       minReplicas,
       present: ids.filter((_, other) => beats[other]!.sessionUntil > now),
-      unheard: ids.filter((_, other) => beats[other]!.sessionUntil > now && knownRev(sidecars[other]!) < (lead?.value.rev ?? 0)),
+      unheard: ids.filter((_, other) => beats[other]!.sessionUntil <= now || knownRev(sidecars[other]!) < (lead?.value.rev ?? 0)),
       leaving: ids.filter((_, other) => beats[other]!.sessionUntil > now && sidecars[other]!.stop !== undefined),
       beatAgeMs: {},
       paused: false,

@@ -17,7 +17,7 @@ export interface Records {
   minReplicas: number;
   /** Members with a live session. */
   present: readonly string[];
-  /** Those of them that have not said yet that their endpoints lead by `lead` as it is: they may still lead to its master. */
+  /** Members that have not said yet that their endpoints lead by `lead` as it is: they may still lead to its master, also where a sidecar is only just being started. */
   unheard: readonly string[];
   /** Members with a live session that are to end: they take over from nobody, and are counted on no longer than needed. */
   leaving: readonly string[];

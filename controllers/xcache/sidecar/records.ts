@@ -57,6 +57,7 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
     const parsed = parseStatus(entry);
     return parsed === undefined ? [] : [[entry.key.slice(keys.membersPrefix.length), parsed] as const];
   });
+  const said = new Map(statuses);
   const lead = indexed(byKey.get(keys.lead), (entry) => parseRecord(LeadRecord, entry));
   return {
     spec,
@@ -71,7 +72,7 @@ export function viewOf(entries: readonly KvEntry[], cache: string, now: number, 
       members: spec.value.members.map(({ id }) => id),
       minReplicas: spec.value.minReplicas,
       present: statuses.map(([id]) => id),
-      unheard: statuses.flatMap(([id, { rev }]) => (rev < (lead?.value.rev ?? 0) ? [id] : [])),
+      unheard: spec.value.members.flatMap(({ id }) => ((said.get(id)?.rev ?? 0) < (lead?.value.rev ?? 0) ? [id] : [])),
       leaving: statuses.flatMap(([id, { leaving }]) => (leaving === true ? [id] : [])),
       paused: spec.value.pausedUntil !== undefined && Date.parse(spec.value.pausedUntil) > now,
     },

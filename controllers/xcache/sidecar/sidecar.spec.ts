@@ -77,6 +77,14 @@ describe('records', () => {
     expect(view({}, entry(KEYS.member('acache-3'), { v: 2 }, { session: 's3' })).protocol.present).toHaveLength(2);
   });
 
+  it('count on no member that its endpoint has followed, before it says so: one without a session may only just be starting', () => {
+    const heard = view({ rev: 7 }, entry(KEYS.member('acache-2'), status(2, { rev: 7 }), { session: 's2' }));
+    expect(heard.protocol.unheard).not.toContain('acache-2');
+    expect(view({ rev: 8 }).protocol.unheard).toEqual(['acache-1', 'acache-2']);
+    const starting = entries().filter(({ key }) => key !== KEYS.member('acache-2'));
+    expect(viewOf(starting, 'acache', 0).protocol.unheard).toContain('acache-2');
+  });
+
   it('say which backup is being made', () => {
     const id = '20260101-000000-abcd';
     const record = (state: string) =>
