@@ -118,20 +118,25 @@ describe('three members', () => {
     expect(await old.cli('GET', 'while')).toBe('away');
   });
 
-  it('go on without Consul, and fail over as soon as it is back', async () => {
+  // On a busy machine a replica may acknowledge late, which rightly ends the writes.
+  it('go on without Consul, and fail over as soon as it is back', { retry: 2 }, async () => {
+    await whole();
     const client = await (await master()).client();
     clients.push(client);
     await lab.server.pause();
-    const end = performance.now() + 6000;
-    let writes = 0;
-    while (performance.now() < end) {
-      await client.set('without', 'consul');
-      writes += 1;
+    try {
+      const end = performance.now() + 6000;
+      let writes = 0;
+      while (performance.now() < end) {
+        await client.set('without', 'consul');
+        writes += 1;
+      }
+      expect(writes).toBeGreaterThan(100);
+      const old = await master().catch(() => undefined);
+      expect(old).toBeUndefined();
+    } finally {
+      await lab.server.unpause();
     }
-    expect(writes).toBeGreaterThan(100);
-    const old = await master().catch(() => undefined);
-    expect(old).toBeUndefined();
-    await lab.server.unpause();
     await whole();
   });
 
