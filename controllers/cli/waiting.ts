@@ -1,4 +1,5 @@
 import type { Context } from '#cli/command.ts';
+import { createAgeOf } from '#core/age-of.ts';
 import { AppError, isErrorCode } from '#core/errors.ts';
 import { sleep } from '#core/sleep.ts';
 
@@ -66,16 +67,16 @@ export async function waitSettled<V extends ServiceSeen>(
     isWhole = () => true,
   }: { before?: { status: string } | undefined; settled: (seen: V) => boolean; isWhole?: (seen: V) => boolean },
 ): Promise<V> {
-  let degradedSince: number | undefined;
+  const degradedFor = createAgeOf();
   return waitReady(context, name, async () => {
     const seen = await look();
     const rests = seen.status === 'PAUSED';
     const changing = seen.members.filter((member) => member.changing).map((member) => member.id);
     const isWorse = before?.status === 'READY' && seen.status === 'DEGRADED';
     const isDone = seen.status === 'FAILED' || (settled(seen) && ((changing.length === 0 && isWhole(seen) && !isWorse) || rests));
-    degradedSince = isDone && seen.status === 'DEGRADED' ? (degradedSince ?? Date.now()) : undefined;
-    const passes = degradedSince !== undefined && Date.now() - degradedSince < REST_MS;
-    if (isDone && !passes) return rests ? { ...seen, status: 'READY' } : seen;
+    const isDegraded = isDone && seen.status === 'DEGRADED';
+    const ageMs = degradedFor(isDegraded ? seen.status : undefined);
+    if (isDone && (!isDegraded || ageMs >= REST_MS)) return rests ? { ...seen, status: 'READY' } : seen;
     const sentence = changing.length > 0 ? `${changing.join(', ')} has yet to be changed; ${seen.sentence}` : seen.sentence;
     return { ...seen, status: 'PENDING', sentence };
   });

@@ -1,6 +1,6 @@
+import { createAgeOf } from '#core/age-of.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import { createLoop, type Loop } from '#core/loop.ts';
-import { createAgeOf } from '#member/age-of.ts';
 import { mayLead, planCluster } from '#xcache/cluster/plan.ts';
 import { reportOf } from '#xcache/cluster/report.ts';
 import { countOf } from '#xcache/cluster/slots.ts';

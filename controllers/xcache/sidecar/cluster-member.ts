@@ -1,7 +1,7 @@
 import { join } from 'node:path';
+import { createAgeOf } from '#core/age-of.ts';
 import { messageOf, toAppError } from '#core/errors.ts';
 import { readIfThere } from '#core/files.ts';
-import { createAgeOf } from '#member/age-of.ts';
 import { within } from '#member/within.ts';
 import { createElectable } from '#xcache/cluster/electable.ts';
 import { decideMember, type MemberStep, type MemberWorld } from '#xcache/cluster/member.ts';

@@ -1,4 +1,4 @@
-import { createAgeOf } from '#member/age-of.ts';
+import { createAgeOf } from '#core/age-of.ts';
 import type { EngineFacts } from '#xcache/engine/info.ts';
 import { FENCED } from '#xcache/engine/info.ts';
 import { masterGone } from '#xcache/protocol/situation.ts';

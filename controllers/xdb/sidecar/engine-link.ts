@@ -1,6 +1,6 @@
+import { createAgeOf } from '#core/age-of.ts';
 import { AppError, messageOf } from '#core/errors.ts';
 import type { Logger } from '#core/log.ts';
-import { createAgeOf } from '#member/age-of.ts';
 import type { EngineProcess } from '#member/supervisor.ts';
 import { within } from '#member/within.ts';
 import type { Engine, EngineFacts, EngineSession } from '#xdb/engine/engine.ts';

@@ -1,4 +1,4 @@
-import { createAgeOf } from '#member/age-of.ts';
+import { createAgeOf } from '#core/age-of.ts';
 import { within } from '#member/within.ts';
 import type { Engine, EngineFacts } from '#xdb/engine/engine.ts';
 import { memoryOf } from '#xdb/protocol/memory.ts';

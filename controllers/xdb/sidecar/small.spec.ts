@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createAgeOf } from '#member/age-of.ts';
+import { createAgeOf } from '#core/age-of.ts';
 import { holdInstanceLock } from '#member/instance-lock.ts';
 import { createSayer } from '#member/sentence.ts';
 import { within } from '#member/within.ts';
